@@ -90,9 +90,15 @@ class FleetCalls:
         """An operator's word on a device: `good`, `bad` (quarantine) or `maintenance`."""
         return await self._device("SetDeviceHealth", _wire_requests.set_device_health(device_id, health, reason, until))
 
-    async def reserve(self, device_id: str, *, until: datetime, reason: str | None = None) -> Device:
-        """Keep a device for a person. Sent once: repeated, it could be refused because of itself."""
-        request = _wire_requests.reserve_device(device_id, until, reason)
+    async def reserve(
+        self, device_id: str, *, until: datetime, reason: str | None = None, extend: bool = False
+    ) -> Device:
+        """Keep a device for a person. Sent once: repeated, it could be refused because of itself.
+
+        `extend` gives the reservation that is in force another end, later or earlier, and keeps its reason if none is
+        given. Raises ConflictError while a reservation is in force, or with `extend` while none is.
+        """
+        request = _wire_requests.reserve_device(device_id, until, reason, extend=extend)
         return await self._device("ReserveDevice", request, repeatable=False)
 
     async def release(self, device_id: str) -> Device:

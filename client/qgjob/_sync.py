@@ -385,9 +385,9 @@ class Client:
         """An operator's word on a device."""
         return self._do(self._client.set_device_health(device_id, health, reason=reason, until=until))
 
-    def reserve(self, device_id: str, *, until: datetime, reason: str | None = None) -> Device:
-        """Keep a device for a person."""
-        return self._do(self._client.reserve(device_id, until=until, reason=reason))
+    def reserve(self, device_id: str, *, until: datetime, reason: str | None = None, extend: bool = False) -> Device:
+        """Keep a device for a person, or give their reservation another end."""
+        return self._do(self._client.reserve(device_id, until=until, reason=reason, extend=extend))
 
     def release(self, device_id: str) -> Device:
         """Give a reserved device back."""

@@ -235,9 +235,13 @@ def set_device_health(
 
 
 @_fits
-def reserve_device(device_id: str, until: datetime, reason: str | None) -> fleet_pb2.ReserveDeviceRequest:
-    """A device kept for a person."""
-    return fleet_pb2.ReserveDeviceRequest(device_id=device_id, until=write_time(until, "until"), reason=reason)
+def reserve_device(
+    device_id: str, until: datetime, reason: str | None, *, extend: bool
+) -> fleet_pb2.ReserveDeviceRequest:
+    """A device kept for a person, or for longer."""
+    return fleet_pb2.ReserveDeviceRequest(
+        device_id=device_id, until=write_time(until, "until"), reason=reason, extend=extend
+    )
 
 
 @_fits

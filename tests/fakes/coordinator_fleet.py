@@ -90,9 +90,10 @@ class FakeFleet:
 
     async def reserve_device(self, request: fleet_pb2.ReserveDeviceRequest) -> fleet_pb2.ReserveDeviceResponse:
         device = self._device(request.device_id)
-        if device.state == types_pb2.DEVICE_STATE_RESERVED:
-            raise RefusalError("FAILED_PRECONDITION", f"device {device.device_id} is reserved already")
-        device.state, device.reason = types_pb2.DEVICE_STATE_RESERVED, request.reason
+        if (device.state == types_pb2.DEVICE_STATE_RESERVED) != request.extend:
+            raise RefusalError("FAILED_PRECONDITION", f"device {device.device_id} is reserved already, or is not")
+        reason = request.reason or (device.reason if request.extend else "")
+        device.state, device.reason = types_pb2.DEVICE_STATE_RESERVED, reason
         device.until.CopyFrom(request.until)
         return fleet_pb2.ReserveDeviceResponse(device=device)
 

@@ -260,6 +260,23 @@ async def test_a_repeated_reservation_is_not_refused_because_of_itself_nor_ends_
     assert row.holds == (two,)
 
 
+async def test_a_repeated_extension_takes_nothing_back_and_extends_no_other_reservation(store: Store) -> None:
+    await scene(store)
+    one, two = (Hold(HoldKind.RESERVED, name, NOW + 1000) for name in ("one", "two"))
+    longer, shorter = (Hold(HoldKind.RESERVED, None, NOW + ms) for ms in (5000, 500))
+    await hold_device(store, one, "e1", HoldRule.RESERVE)
+    done = await hold_device(store, longer, "e2", HoldRule.EXTEND)
+    await hold_device(store, shorter, "e3", HoldRule.EXTEND)
+    assert await hold_device(store, longer, "e2", HoldRule.EXTEND) == done
+    (row,) = (await store.fleet.read(["agent-1"]))[0].devices
+    assert row.holds == (Hold(HoldKind.RESERVED, "one", NOW + 500),)
+    await hold_device(store, None, "e4", HoldRule.RELEASE)
+    await hold_device(store, two, "e5", HoldRule.RESERVE)
+    assert await hold_device(store, longer, "e2", HoldRule.EXTEND) == done
+    (row,) = (await store.fleet.read(["agent-1"]))[0].devices
+    assert row.holds == (two,)
+
+
 async def test_a_repeated_hold_is_done_once_and_another_one_and_the_hold_stays_one(store: Store) -> None:
     await scene(store)
     hold = Hold(HoldKind.DRAINING, "lab move", None)

@@ -31,6 +31,9 @@ ReserveUntil = Annotated[
 ReserveFor = Annotated[
     str | None, typer.Option("--for", help="How long it lasts, as in 90s, 30m, 2h, 1d. Required, or --until.")
 ]
+Extend = Annotated[
+    bool, typer.Option("--extend", help="Give your reservation another end, later or earlier; its reason stays.")
+]
 AgentFilter = Annotated[str | None, typer.Option(help="Only devices of this agent.")]
 
 
@@ -160,6 +163,7 @@ def reserve(
     reason: Reason = None,
     until: ReserveUntil = None,
     for_: ReserveFor = None,
+    extend: Extend = False,
     output: Output = None,
     coordinator: Coordinator = None,
 ) -> None:
@@ -169,7 +173,7 @@ def reserve(
         end = _end(until, for_)
         if end is None:
             raise options.usage("--for", "is required (or --until): a reservation ends by itself")
-        return await client.reserve(device, until=end, reason=reason)
+        return await client.reserve(device, until=end, reason=reason, extend=extend)
 
     _change(change, output, coordinator, options.typed_end(until, for_))
 

@@ -78,10 +78,10 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
     async def ReserveDevice(  # noqa: N802
         self, request: pb.ReserveDeviceRequest, context: Context
     ) -> pb.ReserveDeviceResponse:
-        """Keeps a device for a person."""
+        """Keeps a device for a person, or does so for another time."""
         until = requests.time_in("until", request.until) if request.HasField("until") else None
         device = await self._fleet.reserve(
-            await self._identify(context), request.device_id, until, request.reason or None
+            await self._identify(context), request.device_id, until, request.reason or None, extend=request.extend
         )
         return pb.ReserveDeviceResponse(device=fleet_shapes.device_out(device))
 

@@ -78,6 +78,8 @@ class HoldRule(StrEnum):
     NONE = ""
     RESERVE = "reserve"
     """No reservation is in force."""
+    EXTEND = "extend"
+    """One is, of which the reason stays where none is given."""
     RELEASE = "release"
     """One is."""
     RESUME = "resume"

@@ -15,6 +15,7 @@ AGENT, DEVICE = "cmd-1", "cmd-1-2"
 RUN, NEW_RUN = "run-1", "run-2"
 BOND = Bond(3600.0, "client-1")
 UNTIL = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=6)
+LATER = UNTIL + timedelta(hours=1)
 ULID = "01BX5ZZKBKACTAV9WEVGEMMVRZ"
 
 
@@ -197,6 +198,15 @@ CASES = [
         told=ConflictError,  # by itself: another person may have said the same words
         holds=lambda d: (d.state, d.reason, d.until) == ("reserved", "ann", UNTIL),
         sent_once=True,
+    ),
+    Case(
+        "ReserveDevice",
+        lambda client, _: client.reserve(DEVICE, until=LATER, extend=True),
+        told=lambda d, _: (d.reason, d.until) == ("ann", LATER),
+        before=reserve,
+        holds=lambda d: (d.state, d.reason, d.until) == ("reserved", "ann", LATER),
+        sent_once=True,
+        name="extended",
     ),
     Case(
         "ReleaseDevice",

@@ -159,11 +159,27 @@ async def test_of_two_people_who_reserve_at_two_coordinators_one_gets_the_device
         (refused,) = [a for a in answers if isinstance(a, ConflictError)]
         assert got.reason in ("ada debugs", "bob shows it")
         clock = f"{end:%H:%M} UTC"
-        assert f"cmd-2-1 is reserved until {clock}: {got.reason}; release it first" in refused.message
+        assert (
+            f"cmd-2-1 is reserved until {clock}: {got.reason}; if it is yours, extend or release it" in refused.message
+        )
         ended = await asyncio.gather(*(client.release("cmd-2-1") for client in (first, second)), return_exceptions=True)
         assert {type(a) for a in ended} == {Device, ConflictError}
     with pytest.raises(ConflictError, match="cmd-2-1 is not reserved"):
         await second.release("cmd-2-1")
+
+
+async def test_a_reservation_is_extended_at_another_coordinator_without_being_released(
+    first: AsyncClient, second: AsyncClient
+) -> None:
+    soon, later = (datetime.now(UTC).replace(microsecond=0) + timedelta(hours=n) for n in (1, 3))
+    await first.reserve("cmd-2-1", until=soon, reason="ada debugs")
+    for end in (later, soon):
+        device_ = await second.reserve("cmd-2-1", until=end, extend=True)
+        assert (device_.state, device_.reason, device_.until) == (DeviceState.RESERVED, "ada debugs", end)
+    await first.release("cmd-2-1")
+    with pytest.raises(ConflictError, match="cmd-2-1 is not reserved any more; reserve it"):
+        await second.reserve("cmd-2-1", until=later, extend=True)
+    assert (await found(first, "cmd-2-1")).state is DeviceState.IDLE
 
 
 async def test_a_reservation_is_not_resumed_and_a_drain_beside_it_is(first: AsyncClient, second: AsyncClient) -> None:

@@ -36,6 +36,10 @@ async def reserve(store: Store, hold: Hold = DEMO, now: int = NOW) -> Held:
     return await tell(store, hold, rule=HoldRule.RESERVE, now=now)
 
 
+async def extend(store: Store, until: int, reason: str | None = None, now: int = NOW) -> Held:
+    return await tell(store, Hold(HoldKind.RESERVED, reason, until), rule=HoldRule.EXTEND, now=now)
+
+
 async def release(store: Store, now: int = NOW) -> Held:
     return await tell(store, end=(HoldSlot.RESERVED,), rule=HoldRule.RELEASE, now=now)
 
@@ -97,6 +101,30 @@ async def test_a_reservation_that_is_over_is_none(store: Store) -> None:
     again = Hold(HoldKind.RESERVED, None, DEMO.until + 5)
     assert (await reserve(store, again, now=DEMO.until)).word is HoldWord.OK
     assert await holds(store) == told(again)
+
+
+async def test_a_reservation_gets_another_end_and_keeps_its_reason(store: Store) -> None:
+    await reserve(store)
+    for until in (NOW + 90_000, NOW + 10):
+        assert (await extend(store, until)).word is HoldWord.OK
+        assert await holds(store) == told(Hold(HoldKind.RESERVED, "demo", until))
+    await extend(store, NOW + 20, "longer demo")
+    assert await holds(store) == told(Hold(HoldKind.RESERVED, "longer demo", NOW + 20))
+    unsaid = Hold(HoldKind.RESERVED, None, NOW + 30)
+    await tell(store, unsaid)
+    await extend(store, NOW + 40)
+    assert await holds(store) == told(Hold(HoldKind.RESERVED, None, NOW + 40))
+
+
+async def test_a_reservation_that_is_over_or_was_ended_is_not_extended(store: Store) -> None:
+    assert (await extend(store, NOW + 5, "mine")).word is HoldWord.FREE
+    await reserve(store)
+    assert DEMO.until is not None
+    assert (await extend(store, DEMO.until + 5, now=DEMO.until)).word is HoldWord.FREE
+    assert await holds(store) == told(DEMO)
+    await release(store)
+    assert (await extend(store, NOW + 5)).word is HoldWord.FREE
+    assert await holds(store) == set()
 
 
 async def test_a_device_that_is_only_reserved_is_not_resumed(store: Store) -> None:

@@ -571,6 +571,7 @@ def test_devices_and_agents(fake: FakeCoordinator, qgjob: Command) -> None:
     assert device("reserve", "d2", "--reason=me", "--until=2100-01-01T00:00Z") == ("reserved", "good", "me")
     assert qgjob("devices", "show", "d2", "-o", "json").json["until"] == "2100-01-01T00:00:00.000Z"
     assert qgjob("devices", "reserve", "d2", "--reason=me", "--for=1h").code == 1
+    assert device("reserve", "d2", "--extend", "--until=2100-01-02T00:00Z") == ("reserved", "good", "me")
     assert device("release", "d2")[0] == "idle"
     assert device("reserve", "d2", "--for=1h")[0] == "reserved"
     assert device("release", "d2")[0] == "idle"

@@ -108,12 +108,18 @@ class FleetService:
             hold = Hold(HoldKind(health), self._reason(reason) or BY_AN_OPERATOR, self._until(until))
         return (await self._hold(principal, None, device_id, {HoldSlot.HEALTH: hold}))[0]
 
-    async def reserve(self, principal: Principal, device_id: str, until: int | None, reason: str | None) -> Device:
-        """Keeps a device for a person until a time. Raises ConflictError while a reservation is in force."""
+    async def reserve(
+        self, principal: Principal, device_id: str, until: int | None, reason: str | None, *, extend: bool = False
+    ) -> Device:
+        """Keeps a device for a person until a time, or gives the reservation that is in force another end.
+
+        Raises ConflictError while a reservation is in force, or with `extend` while none is.
+        """
         if until is None:
             raise InvalidError("until", "is required: a reservation ends by itself")
         hold = Hold(HoldKind.RESERVED, self._reason(reason), self._until(until))
-        return (await self._hold(principal, None, device_id, {hold.slot: hold}, HoldRule.RESERVE))[0]
+        rule = HoldRule.EXTEND if extend else HoldRule.RESERVE
+        return (await self._hold(principal, None, device_id, {hold.slot: hold}, rule))[0]
 
     async def release(self, principal: Principal, device_id: str) -> Device:
         """Ends a reservation. Raises ConflictError when none is in force."""
@@ -234,7 +240,11 @@ def _refusal(answer: Held, rule: HoldRule, field: str, id_: str, now: int) -> No
         return _unknown(field, id_)
     held = answer.reservation
     if held is None or held.until is None:
-        return ConflictError(f"device {id_} is not reserved", field=field)
-    hint = "release it first" if rule is HoldRule.RESERVE else "it is all that keeps it; use release"
+        again = " any more; reserve it again" if rule is HoldRule.EXTEND else ""
+        return ConflictError(f"device {id_} is not reserved{again}", field=field)
+    if rule is HoldRule.RESERVE:
+        hint = "if it is yours, extend or release it"
+    else:
+        hint = "it is all that keeps it; use release"
     why = f"device {id_} is reserved until {clock(held.until, now)}: {held.reason or 'no reason given'}; {hint}"
     return ConflictError(why, field=field)

@@ -4,7 +4,8 @@
 --         (hold:draining, hold:reserved, hold:health, labels, record) and value (JSON), or '' to remove it
 -- RETURNS {word, sequence number of the fleet's holds, agent, reservation in force or ''}: OK (the first number when the
 --         operation was done before), UNKNOWN (no such device or agent), RESERVED (rule `reserve`: a reservation is in
---         force; rule `resume`: and nothing else is), FREE (rule `release`: none is)
+--         force; rule `resume`: and nothing else is), FREE (rules `release` and `extend`: none is)
+-- By rule `extend` a reservation without a reason has that of the one whose place it takes.
 -- A record that is removed leaves a new version, so that none is written again that was made from it (see health.lua).
 local F, now, rule = KEYS[1], tonumber(ARGV[3]), ARGV[4]
 local call = redis.call
@@ -27,15 +28,22 @@ local function quarantined()
   return record and cjson.decode(record).q ~= nil
 end
 
+local reservation = in_force('hold:reserved')
 if rule ~= '' then
-  local reservation = in_force('hold:reserved')
-  if rule == 'release' and not reservation then return { 'FREE', 0, '', '' } end
+  if (rule == 'release' or rule == 'extend') and not reservation then return { 'FREE', 0, '', '' } end
   local alone = rule == 'resume' and not in_force('hold:draining') and not in_force('hold:health') and not quarantined()
   if reservation and (rule == 'reserve' or alone) then return { 'RESERVED', 0, '', reservation } end
 end
 
+local function worded(value)
+  local hold = cjson.decode(value)
+  if hold.r == cjson.null then hold.r = cjson.decode(reservation).r end
+  return cjson.encode(hold)
+end
+
 for i = 7, #ARGV, 2 do
-  if ARGV[i + 1] == '' then call('HDEL', key, ARGV[i]) else call('HSET', key, ARGV[i], ARGV[i + 1]) end
+  local value = rule == 'extend' and worded(ARGV[i + 1]) or ARGV[i + 1]
+  if value == '' then call('HDEL', key, ARGV[i]) else call('HSET', key, ARGV[i], value) end
   if ARGV[i] == 'record' then call('HINCRBY', key, 'record_v', 1) end
 end
 local number = call('HINCRBY', F .. 'store', 'holds', 1)

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from qgjob_proto.v1 import types_pb2 as qgjob__proto_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aqgjob_proto/v1/fleet.proto\x12\x08qgjob.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aqgjob_proto/v1/types.proto\":\n\x11ListAgentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"]\n\x12ListAgentsResponse\x12\x1f\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x0f.qgjob.v1.Agent\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\x81\x01\n\x12ListDevicesRequest\x12\x15\n\x08\x61gent_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12 \n\x06target\x18\x02 \x01(\x0e\x32\x10.qgjob.v1.Target\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\tB\x0b\n\t_agent_id\"`\n\x13ListDevicesResponse\x12!\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x10.qgjob.v1.Device\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\xb2\x01\n\x0c\x44rainRequest\x12\x15\n\x08\x61gent_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x16\n\tdevice_id\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x06reason\x18\x03 \x01(\tH\x02\x88\x01\x01\x12.\n\x05until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x03\x88\x01\x01\x42\x0b\n\t_agent_idB\x0c\n\n_device_idB\t\n\x07_reasonB\x08\n\x06_until\"2\n\rDrainResponse\x12!\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x10.qgjob.v1.Device\"Y\n\rResumeRequest\x12\x15\n\x08\x61gent_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x16\n\tdevice_id\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\x0b\n\t_agent_idB\x0c\n\n_device_id\"3\n\x0eResumeResponse\x12!\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x10.qgjob.v1.Device\"\xad\x01\n\x16SetDeviceHealthRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12&\n\x06health\x18\x02 \x01(\x0e\x32\x16.qgjob.v1.DeviceHealth\x12\x13\n\x06reason\x18\x03 \x01(\tH\x00\x88\x01\x01\x12.\n\x05until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x42\t\n\x07_reasonB\x08\n\x06_until\";\n\x17SetDeviceHealthResponse\x12 \n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x10.qgjob.v1.Device\"d\n\x14ReserveDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12)\n\x05until\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x03 \x01(\t\"9\n\x15ReserveDeviceResponse\x12 \n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x10.qgjob.v1.Device\")\n\x14ReleaseDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\"9\n\x15ReleaseDeviceResponse\x12 \n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x10.qgjob.v1.Device\"\x98\x01\n\x16SetDeviceLabelsRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12<\n\x06labels\x18\x02 \x03(\x0b\x32,.qgjob.v1.SetDeviceLabelsRequest.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\";\n\x17SetDeviceLabelsResponse\x12 \n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x10.qgjob.v1.Device\"&\n\x12\x46orgetAgentRequest\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\"8\n\x13\x46orgetAgentResponse\x12!\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x10.qgjob.v1.Device\"\x11\n\x0f\x44iagnoseRequest\"\xc8\x01\n\x10\x44iagnoseResponse\x12%\n\x05level\x18\x01 \x01(\x0e\x32\x16.qgjob.v1.FindingLevel\x12\x13\n\x0b\x63oordinator\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x13\n\x0bstore_epoch\x18\x04 \x01(\x04\x12-\n\ttimestamp\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x08\x66indings\x18\x06 \x03(\x0b\x32\x11.qgjob.v1.Finding2\xfd\x05\n\x0c\x46leetService\x12G\n\nListAgents\x12\x1b.qgjob.v1.ListAgentsRequest\x1a\x1c.qgjob.v1.ListAgentsResponse\x12J\n\x0bListDevices\x12\x1c.qgjob.v1.ListDevicesRequest\x1a\x1d.qgjob.v1.ListDevicesResponse\x12\x38\n\x05\x44rain\x12\x16.qgjob.v1.DrainRequest\x1a\x17.qgjob.v1.DrainResponse\x12;\n\x06Resume\x12\x17.qgjob.v1.ResumeRequest\x1a\x18.qgjob.v1.ResumeResponse\x12V\n\x0fSetDeviceHealth\x12 .qgjob.v1.SetDeviceHealthRequest\x1a!.qgjob.v1.SetDeviceHealthResponse\x12P\n\rReserveDevice\x12\x1e.qgjob.v1.ReserveDeviceRequest\x1a\x1f.qgjob.v1.ReserveDeviceResponse\x12P\n\rReleaseDevice\x12\x1e.qgjob.v1.ReleaseDeviceRequest\x1a\x1f.qgjob.v1.ReleaseDeviceResponse\x12V\n\x0fSetDeviceLabels\x12 .qgjob.v1.SetDeviceLabelsRequest\x1a!.qgjob.v1.SetDeviceLabelsResponse\x12J\n\x0b\x46orgetAgent\x12\x1c.qgjob.v1.ForgetAgentRequest\x1a\x1d.qgjob.v1.ForgetAgentResponse\x12\x41\n\x08\x44iagnose\x12\x19.qgjob.v1.DiagnoseRequest\x1a\x1a.qgjob.v1.DiagnoseResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aqgjob_proto/v1/fleet.proto\x12\x08qgjob.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aqgjob_proto/v1/types.proto\":\n\x11ListAgentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"]\n\x12ListAgentsResponse\x12\x1f\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x0f.qgjob.v1.Agent\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\x81\x01\n\x12ListDevicesRequest\x12\x15\n\x08\x61gent_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12 \n\x06target\x18\x02 \x01(\x0e\x32\x10.qgjob.v1.Target\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\tB\x0b\n\t_agent_id\"`\n\x13ListDevicesResponse\x12!\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x10.qgjob.v1.Device\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\xb2\x01\n\x0c\x44rainRequest\x12\x15\n\x08\x61gent_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x16\n\tdevice_id\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x06reason\x18\x03 \x01(\tH\x02\x88\x01\x01\x12.\n\x05until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x03\x88\x01\x01\x42\x0b\n\t_agent_idB\x0c\n\n_device_idB\t\n\x07_reasonB\x08\n\x06_until\"2\n\rDrainResponse\x12!\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x10.qgjob.v1.Device\"Y\n\rResumeRequest\x12\x15\n\x08\x61gent_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x16\n\tdevice_id\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\x0b\n\t_agent_idB\x0c\n\n_device_id\"3\n\x0eResumeResponse\x12!\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x10.qgjob.v1.Device\"\xad\x01\n\x16SetDeviceHealthRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12&\n\x06health\x18\x02 \x01(\x0e\x32\x16.qgjob.v1.DeviceHealth\x12\x13\n\x06reason\x18\x03 \x01(\tH\x00\x88\x01\x01\x12.\n\x05until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x42\t\n\x07_reasonB\x08\n\x06_until\";\n\x17SetDeviceHealthResponse\x12 \n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x10.qgjob.v1.Device\"t\n\x14ReserveDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12)\n\x05until\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06\x65xtend\x18\x04 \x01(\x08\"9\n\x15ReserveDeviceResponse\x12 \n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x10.qgjob.v1.Device\")\n\x14ReleaseDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\"9\n\x15ReleaseDeviceResponse\x12 \n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x10.qgjob.v1.Device\"\x98\x01\n\x16SetDeviceLabelsRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12<\n\x06labels\x18\x02 \x03(\x0b\x32,.qgjob.v1.SetDeviceLabelsRequest.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\";\n\x17SetDeviceLabelsResponse\x12 \n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x10.qgjob.v1.Device\"&\n\x12\x46orgetAgentRequest\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\"8\n\x13\x46orgetAgentResponse\x12!\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x10.qgjob.v1.Device\"\x11\n\x0f\x44iagnoseRequest\"\xc8\x01\n\x10\x44iagnoseResponse\x12%\n\x05level\x18\x01 \x01(\x0e\x32\x16.qgjob.v1.FindingLevel\x12\x13\n\x0b\x63oordinator\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x13\n\x0bstore_epoch\x18\x04 \x01(\x04\x12-\n\ttimestamp\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x08\x66indings\x18\x06 \x03(\x0b\x32\x11.qgjob.v1.Finding2\xfd\x05\n\x0c\x46leetService\x12G\n\nListAgents\x12\x1b.qgjob.v1.ListAgentsRequest\x1a\x1c.qgjob.v1.ListAgentsResponse\x12J\n\x0bListDevices\x12\x1c.qgjob.v1.ListDevicesRequest\x1a\x1d.qgjob.v1.ListDevicesResponse\x12\x38\n\x05\x44rain\x12\x16.qgjob.v1.DrainRequest\x1a\x17.qgjob.v1.DrainResponse\x12;\n\x06Resume\x12\x17.qgjob.v1.ResumeRequest\x1a\x18.qgjob.v1.ResumeResponse\x12V\n\x0fSetDeviceHealth\x12 .qgjob.v1.SetDeviceHealthRequest\x1a!.qgjob.v1.SetDeviceHealthResponse\x12P\n\rReserveDevice\x12\x1e.qgjob.v1.ReserveDeviceRequest\x1a\x1f.qgjob.v1.ReserveDeviceResponse\x12P\n\rReleaseDevice\x12\x1e.qgjob.v1.ReleaseDeviceRequest\x1a\x1f.qgjob.v1.ReleaseDeviceResponse\x12V\n\x0fSetDeviceLabels\x12 .qgjob.v1.SetDeviceLabelsRequest\x1a!.qgjob.v1.SetDeviceLabelsResponse\x12J\n\x0b\x46orgetAgent\x12\x1c.qgjob.v1.ForgetAgentRequest\x1a\x1d.qgjob.v1.ForgetAgentResponse\x12\x41\n\x08\x44iagnose\x12\x19.qgjob.v1.DiagnoseRequest\x1a\x1a.qgjob.v1.DiagnoseResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -56,27 +56,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETDEVICEHEALTHRESPONSE']._serialized_start=1039
   _globals['_SETDEVICEHEALTHRESPONSE']._serialized_end=1098
   _globals['_RESERVEDEVICEREQUEST']._serialized_start=1100
-  _globals['_RESERVEDEVICEREQUEST']._serialized_end=1200
-  _globals['_RESERVEDEVICERESPONSE']._serialized_start=1202
-  _globals['_RESERVEDEVICERESPONSE']._serialized_end=1259
-  _globals['_RELEASEDEVICEREQUEST']._serialized_start=1261
-  _globals['_RELEASEDEVICEREQUEST']._serialized_end=1302
-  _globals['_RELEASEDEVICERESPONSE']._serialized_start=1304
-  _globals['_RELEASEDEVICERESPONSE']._serialized_end=1361
-  _globals['_SETDEVICELABELSREQUEST']._serialized_start=1364
-  _globals['_SETDEVICELABELSREQUEST']._serialized_end=1516
-  _globals['_SETDEVICELABELSREQUEST_LABELSENTRY']._serialized_start=1471
-  _globals['_SETDEVICELABELSREQUEST_LABELSENTRY']._serialized_end=1516
-  _globals['_SETDEVICELABELSRESPONSE']._serialized_start=1518
-  _globals['_SETDEVICELABELSRESPONSE']._serialized_end=1577
-  _globals['_FORGETAGENTREQUEST']._serialized_start=1579
-  _globals['_FORGETAGENTREQUEST']._serialized_end=1617
-  _globals['_FORGETAGENTRESPONSE']._serialized_start=1619
-  _globals['_FORGETAGENTRESPONSE']._serialized_end=1675
-  _globals['_DIAGNOSEREQUEST']._serialized_start=1677
-  _globals['_DIAGNOSEREQUEST']._serialized_end=1694
-  _globals['_DIAGNOSERESPONSE']._serialized_start=1697
-  _globals['_DIAGNOSERESPONSE']._serialized_end=1897
-  _globals['_FLEETSERVICE']._serialized_start=1900
-  _globals['_FLEETSERVICE']._serialized_end=2665
+  _globals['_RESERVEDEVICEREQUEST']._serialized_end=1216
+  _globals['_RESERVEDEVICERESPONSE']._serialized_start=1218
+  _globals['_RESERVEDEVICERESPONSE']._serialized_end=1275
+  _globals['_RELEASEDEVICEREQUEST']._serialized_start=1277
+  _globals['_RELEASEDEVICEREQUEST']._serialized_end=1318
+  _globals['_RELEASEDEVICERESPONSE']._serialized_start=1320
+  _globals['_RELEASEDEVICERESPONSE']._serialized_end=1377
+  _globals['_SETDEVICELABELSREQUEST']._serialized_start=1380
+  _globals['_SETDEVICELABELSREQUEST']._serialized_end=1532
+  _globals['_SETDEVICELABELSREQUEST_LABELSENTRY']._serialized_start=1487
+  _globals['_SETDEVICELABELSREQUEST_LABELSENTRY']._serialized_end=1532
+  _globals['_SETDEVICELABELSRESPONSE']._serialized_start=1534
+  _globals['_SETDEVICELABELSRESPONSE']._serialized_end=1593
+  _globals['_FORGETAGENTREQUEST']._serialized_start=1595
+  _globals['_FORGETAGENTREQUEST']._serialized_end=1633
+  _globals['_FORGETAGENTRESPONSE']._serialized_start=1635
+  _globals['_FORGETAGENTRESPONSE']._serialized_end=1691
+  _globals['_DIAGNOSEREQUEST']._serialized_start=1693
+  _globals['_DIAGNOSEREQUEST']._serialized_end=1710
+  _globals['_DIAGNOSERESPONSE']._serialized_start=1713
+  _globals['_DIAGNOSERESPONSE']._serialized_end=1913
+  _globals['_FLEETSERVICE']._serialized_start=1916
+  _globals['_FLEETSERVICE']._serialized_end=2681
 # @@protoc_insertion_point(module_scope)

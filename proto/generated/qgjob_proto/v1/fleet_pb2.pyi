@@ -356,10 +356,15 @@ class ReserveDeviceRequest(_message.Message):
     DEVICE_ID_FIELD_NUMBER: _builtins.int
     UNTIL_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    EXTEND_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
-    """The device. While a reservation is in force another one is refused, with who, why and until when."""
+    """The device. While a reservation is in force another one is refused, with who, why and until when, but for `extend`."""
     reason: _builtins.str
-    """Who keeps it and why: one line for people, at most 500 characters. Default: empty."""
+    """Who keeps it and why: one line for people, at most 500 characters. Default: empty, or as before with `extend`."""
+    extend: _builtins.bool
+    """Gives the reservation that is in force another end, later or earlier; refused when none is. Anybody who may reserve
+    the device may do it. Default: false.
+    """
     @_builtins.property
     def until(self) -> _timestamp_pb2.Timestamp:
         """When the reservation ends by itself. Required; in the future, within 366 days."""
@@ -370,10 +375,11 @@ class ReserveDeviceRequest(_message.Message):
         device_id: _builtins.str = ...,
         until: _timestamp_pb2.Timestamp | None = ...,
         reason: _builtins.str = ...,
+        extend: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["until", b"until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "reason", b"reason", "until", b"until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "extend", b"extend", "reason", b"reason", "until", b"until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from qgjob_agent import __version__
+from qgjob_agent.cgroup_sweep import sweep
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.config import AgentConfig, load_config, unread_settings
 from qgjob_agent.core.events import Recovered, ShutdownRequested
@@ -134,6 +135,8 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
     evidence.open()
     for root in (root for name, root in state_dir.by_runner.items() if name != config.runner):
         await end_of_others(root, config.kill_grace_seconds, log)
+    if removed := await asyncio.to_thread(sweep):
+        log.info("cgroups_removed", count=removed)
     settled = {report.token for report in spool.pending.values()}
     recovery = await runner.recover(settled)
     driver.dispatch(Recovered(list(spool.pending.values()), recovery.attempts))

@@ -33,6 +33,7 @@ from __future__ import annotations
 SPEC = "spec.json"
 LOCK = "lock"
 CGROUP = "cgroup"
+CGROUP_PREFIX = "qgjob-"
 STARTED = "started"
 OUTPUT = "output"
 CANCEL = "cancel.json"
@@ -77,4 +78,4 @@ def lock_text(pid: int) -> bytes:
 
 def cgroup_name(execution_id: str) -> str:
     """The cgroup of an execution, below that of its supervisor."""
-    return f"qgjob-{execution_id}"
+    return f"{CGROUP_PREFIX}{execution_id}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import platform
 import resource
 import signal
 import subprocess
@@ -618,6 +619,54 @@ def test_what_a_killed_supervisor_leaves_is_hunted_down(bench: Bench) -> None:
     assert bench.execution.result() is None
     assert hunt(names.MARKER, bench.execution.path.name, bench.execution.cgroup, DEADLINE_SECONDS) == []
     until(lambda: not [pid for pid in bench.noted() if alive(pid)], "the end of the grandchild")
+
+
+MANY_THREADS = """
+import os, threading, time
+for _ in range(60): threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+os._exit(0)
+"""
+ORPHANED_THREAD = """
+import ctypes, os, platform, sys, threading, time
+def write():
+    while True:
+        os.write(1, b"."), time.sleep(0.001)
+threading.Thread(target=write).start()
+print(os.getpid(), file=open(sys.argv[1], "a"), flush=True)
+ctypes.CDLL(None).syscall({"x86_64": 60, "aarch64": 93}[platform.machine()], 0)  # the first thread alone
+"""
+
+
+@linux_only
+def test_nothing_is_left_of_the_cgroup_of_a_command_of_many_threads(bench: Bench) -> None:
+    """They die after the process that they are of: while one has not, the kernel gives the cgroup away to nobody."""
+    for n in range(5):
+        bench.execution.close()
+        bench.execution = Execution.new(bench.folder / "executions", assignment(f"many-{n}"))
+        assert bench.run([*PYTHON, MANY_THREADS]).ended_by == names.EXIT
+        path = bench.execution.cgroup
+        assert (path is not None) == bench.use_cgroup
+        assert path is None or not Path(path).exists()
+
+
+@linux_only
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="the number of a system call")
+def test_a_process_whose_first_thread_has_ended_lives_as_long_as_another_one_does(bench: Bench) -> None:
+    script = f'{sys.executable} -I -S -c "$1" "$2" & until [ -s "$2" ]; do sleep 0.01; done; sleep 0.05'
+    bench.run(["sh", "-c", script, "sh", ORPHANED_THREAD, str(bench.pids)])
+    (pid,) = bench.noted()
+    assert not list(Path(f"/proc/{pid}/task").glob("*"))
+
+
+@linux_only
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="the number of a system call")
+def test_such_a_process_of_a_killed_supervisor_is_hunted_down(bench: Bench) -> None:
+    bench.start(["sh", "-c", f'{sys.executable} -I -S -c "$1" "$2" & sleep 60', "sh", ORPHANED_THREAD, str(bench.pids)])
+    until(lambda: b"..." in bench.output() and not alive(bench.noted()[0]), "the end of the first thread")
+    bench.kill()
+    assert hunt(names.MARKER, bench.execution.path.name, bench.execution.cgroup, DEADLINE_SECONDS) == []
+    left = list(Path(f"/proc/{bench.noted()[0]}/task").glob("*"))
+    assert len(left) <= 1  # the first thread, until init has noticed
 
 
 def test_the_lock_says_that_the_supervisor_lives(bench: Bench) -> None:

@@ -1,6 +1,10 @@
 """`python -m qgjob_agent [--config FILE] [--check]`."""
 
+import os
 import sys
+
+# gRPC's C core writes lines of its own to stderr, between those of the log. It looks here when it is imported.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # noqa: TID251 - gRPC reads it there by itself
 
 from qgjob_agent.app import main
 

@@ -82,6 +82,8 @@ def _run_parent(processes: int, arguments: Sequence[str]) -> int:
 
 def _run_coordinator(settings: Settings, handed_down: str | None) -> int:
     """Raises ConfigError."""
+    # gRPC's C core writes lines of its own to stderr, between those of the log. It looks here when it is imported.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # noqa: TID251 - gRPC reads it there by itself
     gc.disable()  # what importing makes stays: to look at it again and again takes 8 % of a start (measured)
     from qgjob_coordinator.app import Coordinator  # noqa: PLC0415 - a parent does without
     from qgjob_coordinator.processes.member import Handed, Member  # noqa: PLC0415 - as is this

@@ -1,5 +1,6 @@
 """The `qgjob` command."""
 
+import os
 import sys
 
 BEFORE = "interrupted before the command began; nothing was done"
@@ -8,6 +9,8 @@ _INTERRUPTED = 130  # `exit_codes`, which needs more than may be imported by the
 
 def main() -> int:
     """Run the command with the arguments of this process; returns its exit code."""
+    # gRPC's C core writes lines of its own to stderr. It looks here when it is imported.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # noqa: TID251 - gRPC reads it there by itself
     try:
         from qgjob.cli.app import run  # noqa: PLC0415 - the package itself must stay cheap to import
 

@@ -13,6 +13,7 @@ from qgjob_coordinator.http.services import Services
 from qgjob_coordinator.policy.diagnosis.facts import StoreFacts
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
 from qgjob_coordinator.service.views import diagnosis
+from qgjob_coordinator.store.servers import Answers
 from tests.fakes import scenes
 from tests.fakes.jobs import spec
 from tests.fakes.one_org_away import AWAY, OTHER, away
@@ -24,9 +25,9 @@ async def test_those_who_ask_at_once_or_soon_after_share_a_run(
     looks = []
     look = services.store.look
 
-    async def counted() -> dict[str, StoreFacts]:
+    async def counted(seconds: float) -> Answers[StoreFacts]:
         looks.append(1)
-        return await look()
+        return await look(seconds)
 
     monkeypatch.setattr(services.store, "look", counted)
     answers = await asyncio.gather(*(services.doctor.diagnose(LOCAL_ADMIN) for _ in range(50)))

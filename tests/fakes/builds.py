@@ -8,7 +8,7 @@ from typing import Any
 
 from qgjob_coordinator.model.builds import Build, BuildFacts, Format, Kind
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import NameWord
+from qgjob_coordinator.store.types.contents import NameWord
 from tests.fakes.jobs import NOW
 
 APK = BuildFacts(Format.APK, "android", Kind.DEVICE, "com.example.app", "1.4.2", "42")

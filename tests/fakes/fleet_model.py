@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from qgjob_coordinator.model.enums import HoldSlot
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
-from qgjob_coordinator.store.types import ForgetWord, Forgotten, Held, HoldWord, Opened, OpenWord
+from qgjob_coordinator.store.types.holds import ForgetWord, Forgotten, Held, HoldWord
+from qgjob_coordinator.store.types.sessions import Opened, OpenWord
 
 ALL = "*"
 """In an agent's set: all orgs, those too that come later."""

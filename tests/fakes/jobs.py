@@ -7,7 +7,8 @@ from typing import Any
 from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Priority, Target
 from qgjob_coordinator.model.failures import charge_of, error_class_of
 from qgjob_coordinator.model.jobs import JobError, JobSpec, Overflow
-from qgjob_coordinator.store.types import Ending, Judged, Release, ReleaseCharge
+from qgjob_coordinator.store.types.endings import Ending, Release, ReleaseCharge
+from qgjob_coordinator.store.types.waiting import Judged
 
 NOW = 1_800_000_000_000
 """A moment in 2027, in ms."""

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from qgjob_coordinator.model.jobs import Job, JobSpec
 from qgjob_coordinator.store import names
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import Claimed, DeviceClaim, Submitted, SubmitWord
+from qgjob_coordinator.store.types.claims import Claimed, DeviceClaim
+from qgjob_coordinator.store.types.submissions import Submitted, SubmitWord
 from tests.fakes.jobs import NOW, spec
 
 AGENT = "agent-1"

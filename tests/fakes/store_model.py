@@ -21,31 +21,12 @@ from qgjob_coordinator.model.lifecycle import JobEvent, move, status_of
 from qgjob_coordinator.policy.estimates.measurement import measures, reported_ms, skipped
 from qgjob_coordinator.policy.rank import queue_score
 from qgjob_coordinator.policy.retry import RetryRules
-from qgjob_coordinator.store.types import (
-    Cancelled,
-    CancelWord,
-    Claimed,
-    ClaimWord,
-    DeviceClaim,
-    Ended,
-    Ending,
-    Grant,
-    Judged,
-    LeaseEnd,
-    OperationReusedError,
-    OverflowWord,
-    Promoted,
-    Release,
-    ReleaseCharge,
-    ReportWord,
-    Retried,
-    RetryWord,
-    Settled,
-    ShownWord,
-    SubmitConflictError,
-    Submitted,
-    SubmitWord,
-)
+from qgjob_coordinator.store.types.asked import Cancelled, CancelWord, Retried, RetryWord
+from qgjob_coordinator.store.types.claims import Claimed, ClaimWord, DeviceClaim, Grant
+from qgjob_coordinator.store.types.endings import Ended, Ending, LeaseEnd, Release, ReleaseCharge, ReportWord, Settled
+from qgjob_coordinator.store.types.sessions import ShownWord
+from qgjob_coordinator.store.types.submissions import OperationReusedError, SubmitConflictError, Submitted, SubmitWord
+from qgjob_coordinator.store.types.waiting import Judged, OverflowWord, Promoted
 from tests.fakes.retrying import backoff_ms, may_retry
 
 DIRECT = ""

@@ -24,17 +24,10 @@ from qgjob_coordinator.store.health import Kept
 from qgjob_coordinator.store.runs import Bond, RunToCancel
 from qgjob_coordinator.store.scripts import LUA, Arg
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import (
-    BoundTo,
-    Content,
-    Forgotten,
-    Held,
-    HoldRule,
-    HoldWord,
-    Manner,
-    NamedBuild,
-    OverflowWord,
-)
+from qgjob_coordinator.store.types.contents import Content, NamedBuild
+from qgjob_coordinator.store.types.holds import Forgotten, Held, HoldRule, HoldWord
+from qgjob_coordinator.store.types.submissions import BoundTo, Manner
+from qgjob_coordinator.store.types.waiting import OverflowWord
 from tests.fakes import builds, scenes
 from tests.fakes.jobs import NOW, ending, judged, overflowing, release, spec, unresolvable
 from tests.fakes.store_dump import dump

@@ -13,7 +13,9 @@ from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Status
 from qgjob_coordinator.model.jobs import Job, JobSpec
 from qgjob_coordinator.policy.retry import RetryRules
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import CancelWord, LeaseEnd, OperationReusedError, ReleaseCharge, RetryWord
+from qgjob_coordinator.store.types.asked import CancelWord, RetryWord
+from qgjob_coordinator.store.types.endings import LeaseEnd, ReleaseCharge
+from qgjob_coordinator.store.types.submissions import OperationReusedError
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, ending, release, spec, unresolvable
 from tests.fakes.store_audit import audit, leftovers

@@ -15,7 +15,7 @@ from qgjob_coordinator.http.submissions import submission, submissions
 from qgjob_coordinator.model.enums import Status, Target
 from qgjob_coordinator.service import validation
 from qgjob_coordinator.service.views import pages
-from qgjob_coordinator.store.types import Manner
+from qgjob_coordinator.store.types.submissions import Manner
 
 CREATED, OK = 201, 200
 

@@ -21,7 +21,8 @@ from qgjob_coordinator.service.org_faults import FIRST_PAUSE_SECONDS, OrgFaults
 from qgjob_coordinator.service.tokens import Tokens
 from qgjob_coordinator.store.builds import name
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import Claimed, ClaimWord, DeviceClaim, NamedBuild
+from qgjob_coordinator.store.types.claims import Claimed, ClaimWord, DeviceClaim
+from qgjob_coordinator.store.types.contents import NamedBuild
 from qgjob_coordinator.tasks import together
 from qgjob_coordinator.telemetry import Telemetry
 

@@ -14,7 +14,7 @@ from qgjob_coordinator.service.clock import held_ms, wall_ms
 from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import Content
+from qgjob_coordinator.store.types.contents import Content
 
 PAUSE_SECONDS = 600.0
 UNNAMED_MS = 24 * 3600 * 1000

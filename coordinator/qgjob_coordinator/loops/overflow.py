@@ -27,7 +27,7 @@ from qgjob_coordinator.service.views.looking_ahead import LookAhead
 from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store.names import group_id
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import Judged, OverflowWord
+from qgjob_coordinator.store.types.waiting import Judged, OverflowWord
 
 PART = "overflow"
 LOOK_SECONDS = 1.0

@@ -21,7 +21,7 @@ from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.transitions import tell_settled
 from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import SessionRow
+from qgjob_coordinator.store.types.sessions import SessionRow
 from qgjob_coordinator.telemetry import Telemetry
 
 LOOKS_PER_TIMEOUT = 10

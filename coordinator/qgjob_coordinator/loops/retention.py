@@ -14,7 +14,7 @@ from qgjob_coordinator.service.clock import held_ms, wall_ms
 from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import ForgetWord
+from qgjob_coordinator.store.types.holds import ForgetWord
 
 PAUSE_SECONDS = 60.0
 BATCH = 200

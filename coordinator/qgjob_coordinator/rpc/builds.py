@@ -13,7 +13,7 @@ from qgjob_coordinator.rpc.requests import given
 from qgjob_coordinator.rpc.shapes import time_out
 from qgjob_coordinator.service.calls.builds import BuildService, PushHeader
 from qgjob_coordinator.service.calls.uploads import UploadService, UploadShare
-from qgjob_coordinator.store.types import NameWord, UploadWord
+from qgjob_coordinator.store.types.contents import NameWord, UploadWord
 from qgjob_proto.v1 import builds_pb2 as pb
 from qgjob_proto.v1 import builds_pb2_grpc
 

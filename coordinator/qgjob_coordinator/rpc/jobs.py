@@ -18,7 +18,7 @@ from qgjob_coordinator.service.calls.watching import Watching, WatchKind
 from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.service.views import pages
 from qgjob_coordinator.service.views.overview import Overview
-from qgjob_coordinator.store.types import Manner
+from qgjob_coordinator.store.types.submissions import Manner
 from qgjob_proto.v1 import jobs_pb2 as pb
 from qgjob_proto.v1 import jobs_pb2_grpc
 

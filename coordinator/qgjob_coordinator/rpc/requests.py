@@ -12,7 +12,7 @@ from qgjob_coordinator.model.enums import DeviceHealth, Priority, Status, Target
 from qgjob_coordinator.rpc.numbers import HEALTH, STATUS
 from qgjob_coordinator.service.calls.keeping_runs import bound_to
 from qgjob_coordinator.service.calls.submission import Submission
-from qgjob_coordinator.store.types import BoundTo
+from qgjob_coordinator.store.types.submissions import BoundTo
 from qgjob_proto.v1 import jobs_pb2, types_pb2
 
 _PRIORITIES = {0: None, 1: Priority.LOW, 2: Priority.MEDIUM, 3: Priority.HIGH}

@@ -9,7 +9,8 @@ import structlog
 from qgjob_coordinator.model.enums import DeathCause, Outcome
 from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.policy.reasons.overflow import overflow_words
-from qgjob_coordinator.store.types import LeaseEnd, Promoted, Settled
+from qgjob_coordinator.store.types.endings import LeaseEnd, Settled
+from qgjob_coordinator.store.types.waiting import Promoted
 from qgjob_coordinator.telemetry import Telemetry
 
 log = structlog.get_logger(__name__)

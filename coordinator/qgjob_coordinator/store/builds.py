@@ -12,7 +12,7 @@ from collections.abc import Collection
 
 from qgjob_coordinator.model.builds import SLOTS, Build, BuildFacts, Format, Kind
 from qgjob_coordinator.store.contents import ContentStore
-from qgjob_coordinator.store.types import NamedBuild, NameWord
+from qgjob_coordinator.store.types.contents import NamedBuild, NameWord
 
 
 def name(app_version_id: str, slot: str) -> str:

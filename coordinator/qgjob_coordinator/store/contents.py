@@ -15,7 +15,7 @@ from qgjob_coordinator.model.builds import BuildFacts, Format, Kind
 from qgjob_coordinator.store import keys, names
 from qgjob_coordinator.store.commands import Commands
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner
-from qgjob_coordinator.store.types import Content, NameWord
+from qgjob_coordinator.store.types.contents import Content, NameWord
 
 MOVED = "MOVED"
 SUITE = "suite"

@@ -6,7 +6,7 @@ from qgjob_coordinator.model.enums import Outcome
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.codec import LETTER_STATUS
 from qgjob_coordinator.store.commands import Commands
-from qgjob_coordinator.store.types import Transition
+from qgjob_coordinator.store.types.transitions import Transition
 
 START = "0-0"
 KEPT = 1000

@@ -14,7 +14,7 @@ from qgjob_coordinator.policy.estimates.measurement import reported_ms
 from qgjob_coordinator.store import codec, health, keys, names
 from qgjob_coordinator.store.health import RECORD, Kept
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner
-from qgjob_coordinator.store.types import ForgetWord, Forgotten, Held, HoldRule, HoldWord
+from qgjob_coordinator.store.types.holds import ForgetWord, Forgotten, Held, HoldRule, HoldWord
 
 UNCHANGED = "-"
 _FIELDS = {slot: f"hold:{slot}" for slot in HoldSlot}

@@ -13,21 +13,16 @@ from qgjob_coordinator.store.estimates import FleetEstimates
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner, Step
 from qgjob_coordinator.store.settled import parse
 from qgjob_coordinator.store.snapshots import OrgSnapshot, decode, shown
-from qgjob_coordinator.store.types import (
-    Cancelled,
-    CancelWord,
-    Judged,
+from qgjob_coordinator.store.types.asked import Cancelled, CancelWord, Retried, RetryWord
+from qgjob_coordinator.store.types.endings import Settled
+from qgjob_coordinator.store.types.submissions import (
     Manner,
     OperationReusedError,
-    OverflowWord,
-    Promoted,
-    Retried,
-    RetryWord,
-    Settled,
     SubmitConflictError,
     Submitted,
     SubmitWord,
 )
+from qgjob_coordinator.store.types.waiting import Judged, OverflowWord, Promoted
 
 MAX_JOBS = 1000
 

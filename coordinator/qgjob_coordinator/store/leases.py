@@ -14,18 +14,9 @@ from qgjob_coordinator.policy.retry import RetryRules
 from qgjob_coordinator.store import builds, codec, keys, names
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner, Step
 from qgjob_coordinator.store.settled import parse
-from qgjob_coordinator.store.types import (
-    Claimed,
-    ClaimWord,
-    DeviceClaim,
-    Ended,
-    Ending,
-    Grant,
-    Release,
-    ReportWord,
-    Settled,
-    ShownWord,
-)
+from qgjob_coordinator.store.types.claims import Claimed, ClaimWord, DeviceClaim, Grant
+from qgjob_coordinator.store.types.endings import Ended, Ending, Release, ReportWord, Settled
+from qgjob_coordinator.store.types.sessions import ShownWord
 
 _REPORT = {w.value: w for w in ReportWord}
 _OUTCOME = {o.value: o for o in Outcome}

@@ -7,7 +7,7 @@ from math import inf
 
 from qgjob_coordinator.store import keys, names
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner
-from qgjob_coordinator.store.types import Opened, OpenWord, SessionRow
+from qgjob_coordinator.store.types.sessions import Opened, OpenWord, SessionRow
 
 
 class SessionStore:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from qgjob_coordinator.model.enums import Outcome
 from qgjob_coordinator.store.codec import LETTER_STATUS
 from qgjob_coordinator.store.names import LETTER_TARGET
-from qgjob_coordinator.store.types import LeaseEnd, Settled
+from qgjob_coordinator.store.types.endings import LeaseEnd, Settled
 
 
 def parse(line: str) -> Settled:

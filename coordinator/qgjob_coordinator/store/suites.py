@@ -10,7 +10,7 @@ import json
 
 from qgjob_coordinator.model.suites import Suite
 from qgjob_coordinator.store.contents import SUITE, ContentStore
-from qgjob_coordinator.store.types import NamedSuite, NameWord
+from qgjob_coordinator.store.types.contents import NamedSuite, NameWord
 
 
 class SuiteStore(ContentStore):

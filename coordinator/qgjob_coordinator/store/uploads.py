@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner
-from qgjob_coordinator.store.types import UploadWord
+from qgjob_coordinator.store.types.contents import UploadWord
 
 GIVES_UP = "-"
 

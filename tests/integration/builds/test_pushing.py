@@ -30,7 +30,7 @@ from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
 from qgjob_coordinator.store.registry import IDLE_MS
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import Content, NameWord
+from qgjob_coordinator.store.types.contents import Content, NameWord
 from tests.fakes import packages
 from tests.fakes.jobs import NOW
 from tests.fakes.store_audit import audit

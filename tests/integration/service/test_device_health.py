@@ -30,7 +30,7 @@ from qgjob_coordinator.store.fleet import Occupancy
 from qgjob_coordinator.store.health import Kept, KeptWord
 from qgjob_coordinator.store.names import group_id
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import HoldRule
+from qgjob_coordinator.store.types.holds import HoldRule
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, ending, spec

@@ -15,7 +15,7 @@ from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import Grant
+from qgjob_coordinator.store.types.claims import Grant
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes
 from tests.fakes.jobs import ending, spec

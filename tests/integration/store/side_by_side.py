@@ -17,7 +17,8 @@ from qgjob_coordinator.policy.snapshot import Head
 from qgjob_coordinator.store import estimates, keys, names
 from qgjob_coordinator.store.snapshots import Due
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import OperationReusedError, SessionRow, SubmitConflictError
+from qgjob_coordinator.store.types.sessions import SessionRow
+from qgjob_coordinator.store.types.submissions import OperationReusedError, SubmitConflictError
 from tests.fakes.fleet_model import FleetModel
 from tests.fakes.store_audit import audit
 from tests.fakes.store_model import ORDER_EPOCH_MS, GroupKey, ModelJob, OrgModel, gid_of

@@ -18,7 +18,8 @@ from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.jobs import _known
 from qgjob_coordinator.store.leases import _endings
 from qgjob_coordinator.store.scripts import Step
-from qgjob_coordinator.store.types import Ending, ReportWord, SubmitConflictError
+from qgjob_coordinator.store.types.endings import Ending, ReportWord
+from qgjob_coordinator.store.types.submissions import SubmitConflictError
 from tests.integration.store.side_by_side import Call, SideBySide
 
 

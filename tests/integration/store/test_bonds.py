@@ -18,7 +18,7 @@ from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.principal import LOCAL_ADMIN
 from qgjob_coordinator.store.runs import Bond
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import BoundTo, Manner
+from qgjob_coordinator.store.types.submissions import BoundTo, Manner
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes.jobs import NOW, spec
 from tests.fakes.store_audit import leftovers

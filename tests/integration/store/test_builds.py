@@ -8,7 +8,7 @@ from qgjob_coordinator.model.builds import slot_for
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.store import builds, keys
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import Content, NamedBuild, NameWord
+from qgjob_coordinator.store.types.contents import Content, NamedBuild, NameWord
 from tests.fakes import scenes
 from tests.fakes.builds import APK, SIMULATOR, build, digest, kept
 from tests.fakes.jobs import NOW, spec

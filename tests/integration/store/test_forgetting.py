@@ -14,7 +14,8 @@ from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.fleet import Occupancy
 from qgjob_coordinator.store.health import Kept
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import ForgetWord, Forgotten, HoldWord, Opened, OpenWord
+from qgjob_coordinator.store.types.holds import ForgetWord, Forgotten, HoldWord
+from qgjob_coordinator.store.types.sessions import Opened, OpenWord
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, spec
 from tests.fakes.store_audit import audit

@@ -12,7 +12,8 @@ from qgjob_coordinator.store import keys, names
 from qgjob_coordinator.store.fleet import Occupancy
 from qgjob_coordinator.store.health import Kept
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import CancelWord, HoldRule, HoldWord, RetryWord
+from qgjob_coordinator.store.types.asked import CancelWord, RetryWord
+from qgjob_coordinator.store.types.holds import HoldRule, HoldWord
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, ending, spec, unresolvable
 from tests.fakes.store_audit import audit

@@ -9,7 +9,7 @@ from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.model.jobs import JobError
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import Opened, OpenWord
+from qgjob_coordinator.store.types.sessions import Opened, OpenWord
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, ending, release, spec
 

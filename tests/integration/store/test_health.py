@@ -13,7 +13,7 @@ from qgjob_coordinator.model.fleet import Hold
 from qgjob_coordinator.policy.health.record import CLEAN, Kind, Mark, Quarantine, Record
 from qgjob_coordinator.store.health import Kept, encode, kept
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import HoldRule, HoldWord
+from qgjob_coordinator.store.types.holds import HoldRule, HoldWord
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, ending, spec
 from tests.integration.store.test_sessions import connect

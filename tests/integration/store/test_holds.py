@@ -10,7 +10,7 @@ import pytest
 from qgjob_coordinator.model.enums import HoldKind, HoldSlot
 from qgjob_coordinator.model.fleet import Hold
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import Held, HoldRule, HoldWord
+from qgjob_coordinator.store.types.holds import Held, HoldRule, HoldWord
 from tests.fakes.jobs import NOW
 from tests.integration.store.test_sessions import connect
 

@@ -22,7 +22,9 @@ from redis import Redis
 from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Priority, Status, Target
 from qgjob_coordinator.model.failures import CHARGES
 from qgjob_coordinator.model.jobs import ANY_DEVICE, JobError, JobSpec, Overflow, Requirements, TestResult
-from qgjob_coordinator.store.types import DeviceClaim, Judged, Release, ReleaseCharge
+from qgjob_coordinator.store.types.claims import DeviceClaim
+from qgjob_coordinator.store.types.endings import Release, ReleaseCharge
+from qgjob_coordinator.store.types.waiting import Judged
 from tests.fakes.jobs import NOW, ending, ulid
 from tests.fakes.store_model import ModelJob, gid_of
 from tests.fakes.store_process import StoreProcess

@@ -13,7 +13,10 @@ from qgjob_coordinator.model.enums import Outcome, Priority, Status, Target
 from qgjob_coordinator.model.jobs import JobSpec, Overflow
 from qgjob_coordinator.store import names
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import CancelWord, Claimed, OverflowWord, RetryWord, SubmitWord
+from qgjob_coordinator.store.types.asked import CancelWord, RetryWord
+from qgjob_coordinator.store.types.claims import Claimed
+from qgjob_coordinator.store.types.submissions import SubmitWord
+from qgjob_coordinator.store.types.waiting import OverflowWord
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, ending, judged, overflowing, release, spec, unresolvable
 from tests.fakes.store_audit import audit

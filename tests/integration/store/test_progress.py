@@ -13,7 +13,7 @@ from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.service.agents.messages import PROTOCOL_VERSION, Held, Hello
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import Release, ReleaseCharge
+from qgjob_coordinator.store.types.endings import Release, ReleaseCharge
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, ending, spec
 from tests.fakes.planner import Planner

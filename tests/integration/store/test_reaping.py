@@ -21,7 +21,7 @@ from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import SessionRow
+from qgjob_coordinator.store.types.sessions import SessionRow
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, spec

@@ -10,7 +10,7 @@ from qgjob_coordinator.policy.health.record import Record, quarantined
 from qgjob_coordinator.store.fleet import Occupancy
 from qgjob_coordinator.store.health import Kept
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import Opened, OpenWord
+from qgjob_coordinator.store.types.sessions import Opened, OpenWord
 from tests.fakes.jobs import NOW
 
 CLOSED = "closed"

@@ -11,7 +11,7 @@ from qgjob_coordinator.model.enums import Outcome, Priority, Status, Target
 from qgjob_coordinator.model.jobs import Requirements
 from qgjob_coordinator.store import names
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import SubmitConflictError
+from qgjob_coordinator.store.types.submissions import SubmitConflictError
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, ending, spec
 from tests.fakes.store_audit import audit

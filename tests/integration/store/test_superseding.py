@@ -23,7 +23,7 @@ from qgjob_coordinator.service.views.pending import Pending
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.runs import RunToCancel
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import Manner, SubmitWord
+from qgjob_coordinator.store.types.submissions import Manner, SubmitWord
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, spec

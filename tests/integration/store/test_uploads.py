@@ -6,7 +6,7 @@ from redis import Redis
 
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import UploadWord
+from qgjob_coordinator.store.types.contents import UploadWord
 from tests.fakes.store_dump import dump
 
 ACCOUNT, DIGEST, OTHER = "a" * 64, "d" * 64, "e" * 64

@@ -13,7 +13,7 @@ from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.loops.undoing import Undoing
 from qgjob_coordinator.service import beside
 from qgjob_coordinator.service.org_faults import OrgFaults
-from qgjob_coordinator.store.types import Release, ReportWord
+from qgjob_coordinator.store.types.endings import Release, ReportWord
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes.waiting import until
 

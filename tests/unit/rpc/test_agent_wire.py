@@ -6,7 +6,7 @@ from typing import Any
 
 from qgjob_coordinator.rpc import agent_wire_out
 from qgjob_coordinator.service.agents import messages as m
-from qgjob_coordinator.store.types import Grant
+from qgjob_coordinator.store.types.claims import Grant
 from qgjob_proto.v1 import agent_pb2 as pb
 
 EPOCH = 3

@@ -6,7 +6,7 @@ from qgjob_coordinator.model.enums import Charge, DeathCause
 from qgjob_coordinator.rpc.agent_wire import _CAUSE, report_in
 from qgjob_coordinator.service.agents.messages import DeadReport, FinishedReport
 from qgjob_coordinator.service.agents.report_rows import ending, release
-from qgjob_coordinator.store.types import ReleaseCharge
+from qgjob_coordinator.store.types.endings import ReleaseCharge
 from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import types_pb2
 from tests.fakes.jobs import spec

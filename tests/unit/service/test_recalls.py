@@ -16,7 +16,7 @@ from qgjob_coordinator.service.agents.session import Session, Times
 from qgjob_coordinator.service.agents.slots import Lease
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.org_faults import OrgFaults
-from qgjob_coordinator.store.types import Release
+from qgjob_coordinator.store.types.endings import Release
 from tests.fakes.waiting import until
 
 NOTHING = cast(Any, None)

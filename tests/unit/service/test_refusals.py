@@ -7,7 +7,7 @@ import pytest
 from qgjob_coordinator.errors import ConflictError, NotFoundError
 from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.service.calls.refusals import job_not_found, raise_for_cancel, raise_for_retry
-from qgjob_coordinator.store.types import Cancelled, CancelWord, Retried, RetryWord
+from qgjob_coordinator.store.types.asked import Cancelled, CancelWord, Retried, RetryWord
 from tests.unit.policy.test_explain import job
 
 JOB = "acme~01J"

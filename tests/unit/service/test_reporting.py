@@ -32,7 +32,7 @@ from qgjob_coordinator.service.agents.session import Session, Times
 from qgjob_coordinator.service.agents.slots import Lease
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.org_faults import OrgFaults
-from qgjob_coordinator.store.types import Ended, ReportWord
+from qgjob_coordinator.store.types.endings import Ended, ReportWord
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes.waiting import until
 

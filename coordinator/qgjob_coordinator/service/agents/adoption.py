@@ -21,7 +21,7 @@ from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.transitions import tell_settled
 from qgjob_coordinator.store.names import group_id
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import ShownWord
+from qgjob_coordinator.store.types.sessions import ShownWord
 from qgjob_coordinator.tasks import together
 from qgjob_coordinator.telemetry import Telemetry
 

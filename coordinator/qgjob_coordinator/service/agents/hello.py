@@ -5,7 +5,7 @@ from __future__ import annotations
 from qgjob_coordinator.service import validation
 from qgjob_coordinator.service.agents.messages import PROTOCOL_VERSION, Hello, Refused, RefusedReason
 from qgjob_coordinator.service.agents.showing import MAX_NAME, check_count, check_devices
-from qgjob_coordinator.store.types import Opened, OpenWord
+from qgjob_coordinator.store.types.sessions import Opened, OpenWord
 
 MAX_CREDIT = 2**32 - 1
 

@@ -35,7 +35,7 @@ from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import ShownWord
+from qgjob_coordinator.store.types.sessions import ShownWord
 from qgjob_coordinator.tasks import together
 from qgjob_coordinator.telemetry import Telemetry
 

@@ -9,7 +9,7 @@ from qgjob_coordinator.model.builds import Build
 from qgjob_coordinator.model.enums import DeathCause, Outcome, Phase
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.model.jobs import TestResult
-from qgjob_coordinator.store.types import Grant
+from qgjob_coordinator.store.types.claims import Grant
 
 PROTOCOL_VERSION = 1
 

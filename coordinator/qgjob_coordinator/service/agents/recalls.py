@@ -16,7 +16,7 @@ from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.transitions import tell_settled
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import Release, ReleaseCharge
+from qgjob_coordinator.store.types.endings import Release, ReleaseCharge
 from qgjob_coordinator.tasks import together
 from qgjob_coordinator.telemetry import Telemetry
 

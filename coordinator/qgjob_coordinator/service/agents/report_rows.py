@@ -15,7 +15,7 @@ from qgjob_coordinator.service.agents.messages import (
     Report,
     StartedReport,
 )
-from qgjob_coordinator.store.types import Ending, Release, ReleaseCharge
+from qgjob_coordinator.store.types.endings import Ending, Release, ReleaseCharge
 
 # A started attempt that ended without an outcome: whose budget it uses up.
 _CAUSE_CHARGE = {

@@ -34,7 +34,7 @@ from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.transitions import tell_settled
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import Ended, Ending, ReportWord, Settled
+from qgjob_coordinator.store.types.endings import Ended, Ending, ReportWord, Settled
 from qgjob_coordinator.telemetry import Telemetry
 
 STORE_PAUSE_SECONDS = 0.2

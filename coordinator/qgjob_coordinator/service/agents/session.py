@@ -26,7 +26,8 @@ from qgjob_coordinator.service.agents.messages import (
 from qgjob_coordinator.service.agents.slots import Lease, Slot
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import DeviceClaim, Grant, NamedBuild
+from qgjob_coordinator.store.types.claims import DeviceClaim, Grant
+from qgjob_coordinator.store.types.contents import NamedBuild
 
 CLOCK_BEATS = 12
 """So many heartbeats say how an agent's clock stands: one may be late, but not all of a minute."""

@@ -30,7 +30,7 @@ from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import OpenWord
+from qgjob_coordinator.store.types.sessions import OpenWord
 from qgjob_coordinator.telemetry import Telemetry
 
 OVERTAKEN = "a newer session of this agent was opened"

@@ -21,7 +21,7 @@ from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.service.views import pages
 from qgjob_coordinator.store import builds as store_builds
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import NamedBuild, NameWord
+from qgjob_coordinator.store.types.contents import NamedBuild, NameWord
 
 MAX_FILE_NAME = 255
 

@@ -19,7 +19,8 @@ from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.service.views import pages
 from qgjob_coordinator.service.views.pending import Explanation, Pending
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import Cancelled, CancelWord, OperationReusedError, Retried, RetryWord
+from qgjob_coordinator.store.types.asked import Cancelled, CancelWord, Retried, RetryWord
+from qgjob_coordinator.store.types.submissions import OperationReusedError
 from qgjob_coordinator.telemetry import Telemetry
 
 MAX_JOBS = 1000

@@ -6,7 +6,7 @@ from qgjob_coordinator.errors import NotFoundError
 from qgjob_coordinator.service import validation
 from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import BoundTo
+from qgjob_coordinator.store.types.submissions import BoundTo
 
 MAX_AFTER_SECONDS = 86_400
 FIELD = "cancel_on_disconnect"

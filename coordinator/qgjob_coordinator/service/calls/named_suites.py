@@ -9,7 +9,7 @@ from qgjob_coordinator.errors import InvalidError
 from qgjob_coordinator.model.jobs import JobSpec
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import NamedSuite
+from qgjob_coordinator.store.types.contents import NamedSuite
 
 USE_NOTED_MS = 3600 * 1000
 """A use is noted where none was for so long: it only keeps the suite from being forgotten."""

@@ -21,7 +21,7 @@ from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.service.views import pages
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import ForgetWord, Held, HoldRule, HoldWord
+from qgjob_coordinator.store.types.holds import ForgetWord, Held, HoldRule, HoldWord
 
 CONFIRM_POLL_SECONDS = 0.02
 BY_AN_OPERATOR = "by an operator"

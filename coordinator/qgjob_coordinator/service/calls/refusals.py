@@ -6,7 +6,7 @@ from qgjob_coordinator.errors import ConflictError, NotFoundError
 from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.model.lifecycle import IllegalMoveError, JobEvent, move
-from qgjob_coordinator.store.types import Cancelled, CancelWord, Retried, RetryWord
+from qgjob_coordinator.store.types.asked import Cancelled, CancelWord, Retried, RetryWord
 
 
 def job_not_found(job_id: object, field: str = "job_id") -> NotFoundError:

@@ -25,7 +25,7 @@ from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.service.views.pending import Pending, Reasons
 from qgjob_coordinator.store.jobs import PLAINLY
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import Manner, SubmitConflictError, Submitted, SubmitWord
+from qgjob_coordinator.store.types.submissions import Manner, SubmitConflictError, Submitted, SubmitWord
 from qgjob_coordinator.telemetry import Telemetry
 
 MAX_JOBS = 1000

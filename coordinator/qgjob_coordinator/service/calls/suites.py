@@ -19,7 +19,7 @@ from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.service.views import pages
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import NamedSuite, NameWord
+from qgjob_coordinator.store.types.contents import NamedSuite, NameWord
 
 MAX_NAME = 255
 LATEST_MS = validation.MAX_MS

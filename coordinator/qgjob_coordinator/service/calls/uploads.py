@@ -9,7 +9,7 @@ from qgjob_coordinator.errors import InvalidError
 from qgjob_coordinator.service import validation
 from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import UploadWord
+from qgjob_coordinator.store.types.contents import UploadWord
 
 MOST_HELD_SECONDS = 600
 KNOWN_SECONDS = 600

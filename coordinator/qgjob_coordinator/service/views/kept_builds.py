@@ -11,7 +11,7 @@ from qgjob_coordinator.policy.diagnosis.facts import BlobFacts, MissingBuild
 from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.shared import Shared
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import NamedBuild
+from qgjob_coordinator.store.types.contents import NamedBuild
 
 ANSWER_SECONDS = 2.0
 LISTED_SECONDS = 2.0

@@ -83,8 +83,8 @@ BREAKAGES = {
     ),
     "hold_kept": Breakage(
         "hold.lua",
-        "else call('HSET', key, ARGV[i], ARGV[i + 1]) end",
-        "elseif string.sub(ARGV[i], 1, 5) ~= 'hold:' then call('HSET', key, ARGV[i], ARGV[i + 1]) end",
+        "else call('HSET', key, ARGV[i], value) end",
+        "elseif string.sub(ARGV[i], 1, 5) ~= 'hold:' then call('HSET', key, ARGV[i], value) end",
         "a device is given jobs that somebody has reserved",
         "a_held_device_starts_nothing",
     ),

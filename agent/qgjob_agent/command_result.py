@@ -43,7 +43,7 @@ def event_of_result(token: str, result: ExecutionResult, execution: Execution) -
         return AttemptKilled(token, result.ended_at_ms, DeathCause.LEASE_LOST)
     outcome, error = _verdict(result, execution)
     finished = Finished(
-        host_unfit=result.ended_by == names.NOT_STARTED,
+        host_unfit=result.ended_by == names.NOT_STARTED and execution.of_host,
         outcome=outcome,
         started_at_ms=result.started_at_ms,
         ended_at_ms=result.ended_at_ms,

@@ -6,7 +6,7 @@ from string import Formatter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 PLACEHOLDERS = (
     "test_path",
@@ -46,6 +46,18 @@ def check_template(argv: Sequence[str]) -> None:
 def fill_template(argv: Sequence[str], values: dict[str, str]) -> list[str]:
     """The words to execute. `values` has every placeholder."""
     return [word.format_map(values) for word in argv]
+
+
+def of_host(program: str, env: Mapping[str, str], *, in_suite: bool) -> bool:
+    """Whether no job has a say in which program a template's first word is: by its `env`, by its values, by its suite.
+
+    `in_suite`: it is begun in a folder that came with the job.
+    """
+    if any(name is not None for _, name, _, _ in Formatter().parse(program)):
+        return False
+    if "/" not in program:
+        return "PATH" not in env
+    return program.startswith("/") or not in_suite
 
 
 def variables(values: dict[str, str]) -> dict[str, str]:

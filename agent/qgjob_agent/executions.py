@@ -48,7 +48,8 @@ class Several:
 class Command:
     """What to run and its limits. `env` is complete: nothing is inherited.
 
-    `look_seconds` is how long the end of an attempt that runs over a limit waits for `Execution.looked`.
+    `look_seconds` is how long the end of an attempt that runs over a limit waits for `Execution.looked`. `of_host`: no
+    job has a say in which program it is.
     """
 
     argv: list[str]
@@ -61,13 +62,14 @@ class Command:
     use_cgroup: bool = True
     several: Several | None = None
     look_seconds: float = 0.0
+    of_host: bool = False
 
 
 class Execution(ExecutionFolder):
     """One execution and its folder.
 
     `attempts` are carried out in order; `assignment` is the only one, or the first. `facts` is what the runner wrote
-    down beside them.
+    down beside them. `of_host` is that of its command, where it is known.
     """
 
     def __init__(self, path: Path, attempts: Sequence[Assignment], facts: dict[str, Any] | None = None) -> None:
@@ -75,6 +77,7 @@ class Execution(ExecutionFolder):
         self.attempts = list(attempts)
         self.assignment = self.attempts[0]
         self.facts = facts or {}
+        self.of_host = False
 
     @classmethod
     def new(cls, root: Path, *attempts: Assignment) -> Self:
@@ -109,7 +112,11 @@ class Execution(ExecutionFolder):
         Raises OSError where the disk does not say, RecordError for what this version does not know.
         """
         spec = record_of(path / names.SPEC)
-        return None if spec is None else spec.read(lambda told: cls(path, [assignment_of(told["assignment"])]))
+        if spec is None:
+            return None
+        execution = spec.read(lambda told: cls(path, [assignment_of(told["assignment"])]))
+        execution.of_host = spec.read(lambda told: told.get("of_host") is True)  # earlier versions did not say
+        return execution
 
     @property
     def output_dir(self) -> Path:
@@ -126,6 +133,7 @@ class Execution(ExecutionFolder):
         do without has its room taken here: the disk may be full later. Raises OSError.
         """
         self._write_spec(command, lease, lease_path)
+        self.of_host = command.of_host
         ResultDraft(str(self.path / names.RESULT_DRAFT)).close()
         self._make_pipe()
         self._listen()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import wall_ms
 from qgjob_agent.command_result import event_of_result, missing_output
-from qgjob_agent.command_template import fill_template, variables
+from qgjob_agent.command_template import fill_template, of_host, variables
 from qgjob_agent.core.events import AttemptFinished, AttemptKilled, AttemptStarted, RunningAttempt
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Finished, Outcome
 from qgjob_agent.disk_watch import is_of_the_disk
@@ -112,16 +112,18 @@ class CommandRunner:
     def _launch(self, device: DeviceFacts, assignment: Assignment) -> None:
         execution = Execution.new(self._root, assignment)
         values = _values(device, assignment, execution.output_dir)
+        suite = self._suite_of(assignment)
         env = self._settings.environ | {"TMPDIR": str(execution.path / names.TMP)} | assignment.env | variables(values)
         command = Command(
             argv=fill_template(self._settings.argv, values),
             env=env,
-            cwd=str(self._suite_of(assignment) or self._settings.cwd),
+            cwd=str(suite or self._settings.cwd),
             timeout_ms=assignment.timeout_ms,
             silence_timeout_ms=assignment.silence_timeout_ms,
             grace_seconds=self._settings.grace_seconds,
             output_bytes=self._settings.output_bytes,
             look_seconds=self._last_looks.seconds,
+            of_host=of_host(self._settings.argv[0], assignment.env, in_suite=suite is not None),
         )
         try:
             ready = execution.launch(command, self._lease(), self._settings.lease_path)

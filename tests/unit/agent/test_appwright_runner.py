@@ -248,6 +248,14 @@ async def test_without_appium_or_node_the_device_can_not_be_used(bench: Bench) -
     assert all(isinstance(x, AttemptFinished) and x.finished.host_unfit for x in ends), (
         "other devices have no other one"
     )
+    bench.suite = bench.folder / "suite"
+    runner = bench.runner(node="node")
+    runner.start(DEVICE, [replace(bench.job("d"), env={"PATH": "/nowhere"})])
+    ((outcome, error),) = await bench.outcomes("d")
+    assert (outcome, "node: is not on PATH" in error) == (Outcome.DEVICE_ERROR, True), error
+    told = bench.last("d")
+    assert isinstance(told, AttemptFinished)
+    assert not told.finished.host_unfit, "it is the job's PATH that has none"
     await idle(runner)
 
 

@@ -63,6 +63,9 @@ def test_outcomes(execution: Execution, how: ExecutionResult, outcome: Outcome, 
     told = finished(execution, how)
     assert (told.outcome, told.error) == (outcome, error)
     assert (told.started_at_ms, told.ended_at_ms, told.duration_ms) == (100, 350, 250)
+    assert not told.host_unfit, "a job may have named the program"
+    execution.of_host = True
+    told = finished(execution, how)
     assert told.host_unfit is (outcome is Outcome.DEVICE_ERROR), "no other device of the host could start it"
 
 

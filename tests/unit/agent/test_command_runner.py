@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from qgjob_agent import execution_dir as names
 from qgjob_agent import kill_pace
 from qgjob_agent.clock import monotonic_seconds, wall_ms
 from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptKilled, TreeStuck
-from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Target
+from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Outcome, Target
 from qgjob_agent.executions import Command, Execution
 from qgjob_agent.lease_file import LeaseTime
 from qgjob_agent.leftovers import remove_tree
@@ -56,10 +57,10 @@ def lease() -> LeaseTime:
     return LeaseTime(monotonic_seconds(), 60.0, 0.2)
 
 
-def runner_of(told: Told, folder: Path, *argv: str, screens: Any = None) -> CommandRunner:
+def runner_of(told: Told, folder: Path, *argv: str, screens: Any = None, suite: Path | None = None) -> CommandRunner:
     environ = {"PATH": os.environ["PATH"]}
     settings = CommandSettings(argv, folder, environ, 10_000, 0.2, folder / "executions", folder / "lease")
-    return CommandRunner(told, settings, lease, structlog.get_logger(), screens=screens)
+    return CommandRunner(told, settings, lease, structlog.get_logger(), suite_of=lambda _: suite, screens=screens)
 
 
 def ended(folder: Path) -> Execution:
@@ -87,6 +88,38 @@ async def test_of_what_is_settled_only_the_output_is_kept_until_it_is_told(tmp_p
     assert (execution.path / names.OUTPUT).read_bytes() == b"text\n"
     runner.told("t1")
     await until(lambda: not execution.path.exists(), "it is still there")
+    await runner.close()
+
+
+@pytest.mark.parametrize(
+    ("program", "env", "suite", "unfit"),
+    [
+        ("no-such-program", {}, False, True),
+        ("/no/such/program", {"PATH": "/nowhere"}, True, True),
+        ("./run.sh", {}, False, True),
+        ("./run.sh", {}, True, False),
+        ("sh", {"PATH": "/nowhere"}, False, False),
+        ("{test_path}", {}, False, False),
+    ],
+    ids=["of PATH", "a path", "of a folder here", "of the job's suite", "of the job's PATH", "of the job's name"],
+)
+@pytest.mark.parametrize("restarted", [False, True], ids=["", "told by the next daemon"])
+async def test_a_host_is_blamed_for_no_program_that_a_job_has_a_say_in(
+    tmp_path: Path, program: str, env: dict[str, str], suite: bool, unfit: bool, restarted: bool
+) -> None:
+    """Else a broken suite of one org would take the host from all of them."""
+    (tmp_path / "suite").mkdir()
+    told = Told()
+    runner = runner_of(told, tmp_path, program, suite=tmp_path / "suite" if suite else None)
+    runner.start(DEVICE, [replace(assignment("t1"), env=env)])
+    await until(lambda: told.events, "its end is not told")
+    if restarted:
+        await runner.close()
+        runner = runner_of(told, tmp_path, program)
+        told.events = list((await runner.recover(set())).ended)
+    (event,) = told.events
+    assert isinstance(event, AttemptFinished)
+    assert (event.finished.outcome, event.finished.host_unfit) == (Outcome.DEVICE_ERROR, unfit)
     await runner.close()
 
 

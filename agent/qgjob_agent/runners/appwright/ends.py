@@ -57,7 +57,9 @@ def end_of(
     if result.ended_by == names.CANCELLED and result.attempt in (index, None):
         return (result.ended_at_ms, _CAUSES.get(result.cause or ""), begun)
     if result.ended_by == names.NOT_STARTED:
-        return Finished(Outcome.DEVICE_ERROR, now, now, 0, error=f"not startable: {result.error}", host_unfit=True)
+        return Finished(
+            Outcome.DEVICE_ERROR, now, now, 0, error=f"not startable: {result.error}", host_unfit=execution.of_host
+        )
     if result.attempt == index and result.ended_by in (names.TIMEOUT, names.SILENCE, names.FLOODED):
         return _ended(story, result, begun=begun)
     if story.error:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qgjob_agent import execution_dir as names
-from qgjob_agent.command_template import variables
+from qgjob_agent.command_template import of_host, variables
 from qgjob_agent.devices.adb.server import AdbServer
 from qgjob_agent.executions import Command, Several
 from qgjob_agent.runners.appwright import plan as planning
@@ -133,6 +133,7 @@ def command_of(run: Run, ready: Ready, settings: AppwrightSettings, look_seconds
         output_bytes=settings.output_bytes,
         several=Several([_limits(x.index, x.assignment) for x in left], _FIRST_SECONDS, _LAST_SECONDS),
         look_seconds=look_seconds,
+        of_host=of_host(settings.node, first.env, in_suite=first.suite_digest is not None),
     )
 
 

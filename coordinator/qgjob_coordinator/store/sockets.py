@@ -95,8 +95,10 @@ class ServerConnection(AbstractConnection):
         except ResponseError:
             heard = True
             raise
-        except (ConnectionError, RedisTimeoutError):
-            self._hearing.failed(self.sent_at)
+        except (ConnectionError, RedisTimeoutError) as error:
+            heard = error.status_code is not None  # the store's own word: it has too many connections, say
+            if not heard:
+                self._hearing.failed(self.sent_at)
             raise
         finally:
             if heard:

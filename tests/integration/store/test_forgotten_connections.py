@@ -105,6 +105,26 @@ async def test_behind_sentinels_too_though_another_connection_is_of_another_look
     await topology.close()
 
 
+async def test_a_store_that_takes_no_more_connections_is_asked_on_those_there_are(
+    node: Node, way: ForgetfulWay
+) -> None:
+    """It answers, if only that: to leave the old ones would make an outage of a shortage."""
+    clients = (await node.redis.info("clients"))["connected_clients"]
+    before = (await node.redis.config_get("maxclients"))["maxclients"]
+    await node.redis.config_set("maxclients", clients)
+    late, made = Node(f"redis://127.0.0.1:{way.port}", 1, node.hearing), way.made
+    try:
+        for ask in (late.exchange([("PING",)]), late.call("PING")):
+            with pytest.raises(RedisConnectionError, match="max number of clients"):
+                await ask
+        every = [asked(node, kind) for kind in ("scripts", "text") for _ in range(CALLS)]
+        assert await asyncio.gather(*every) == ["x"] * (2 * CALLS)
+        assert way.made == made + 2
+    finally:
+        await node.redis.config_set("maxclients", before)
+        await late.close()
+
+
 async def test_connections_that_answered_meanwhile_are_kept(node: Node, way: ForgetfulWay) -> None:
     slow = asyncio.create_task(asyncio.wait_for(node.exchange([("BLPOP", "nothing", REPLY_SECONDS * 3)]), 30))
     await asyncio.sleep(0)  # it has its connection

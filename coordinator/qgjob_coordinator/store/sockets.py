@@ -50,11 +50,11 @@ class Hearing:
         self._waiting.discard(connection)
         if heard and self._unproven:
             self._unproven = False
-            asyncio.get_running_loop().call_later(GRACE_SECONDS, self._tell)
+            asyncio.get_running_loop().call_later(GRACE_SECONDS, self._tell, self._doubted)
 
-    def _tell(self) -> None:
+    def _tell(self, failed_at: float) -> None:
         for connection in self._waiting:
-            if not self.trusts(connection.heard_at):
+            if connection.heard_at < failed_at:
                 connection.abort()
 
 

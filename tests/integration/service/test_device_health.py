@@ -84,9 +84,9 @@ class Watched:
         (row,) = await self.store.fleet.read(["agent-1"])
         self.watch.know(row.devices)
 
-    def lease(self, device_id: str, ulid: str, version: str = "v1") -> Lease:
+    def lease(self, device_id: str, ulid: str, version: str = "v1", target: Target = Target.EMULATOR) -> Lease:
         """An attempt that the device holds."""
-        lease = Lease("acme", ulid, f"t-{ulid}", group_id(version, Target.EMULATOR), device_id, 1)
+        lease = Lease("acme", ulid, f"t-{ulid}", group_id(version, target), device_id, 1)
         self.session.take(lease, wall_ms())
         return lease
 
@@ -498,6 +498,24 @@ async def test_a_host_on_which_something_ran_meanwhile_stays_in(make: Make) -> N
         return not any([await again.not_startable(f"d{n}") for n in (1, 2)])
 
     await until(forgotten, "what could not be started is held against the host although something ran since")
+
+
+@pytest.mark.parametrize("ran", [False, True], ids=["alone", "while others run tests"])
+async def test_devices_of_another_target_are_no_part_of_what_a_host_can_not_start(make: Make, ran: bool) -> None:
+    """Sessions of a plan need no Appium: they go on when it is gone, and what runs in them does not hide that it is."""
+    w = await make()
+    await w.another_host()
+    cloud = DeviceInfo("b1", "u8", Target.BROWSERSTACK)
+    w.session.show(cloud)
+    assert await w.store.fleet.inventory("agent-1", 1, [*DEVICES, cloud], [], NOW, complete=True)
+    await w.load()
+    for n in range(3):
+        w.not_started("d1", f"job{n}")
+        if ran:
+            w.ends(w.lease("b1", f"cloud{n}", target=Target.BROWSERSTACK))
+    for device_id in ("d1", "d2", "d3"):
+        await w.out(1, device_id)
+    assert w.takes_work("b1")
 
 
 async def test_a_build_that_can_not_be_started_elsewhere_either_takes_no_host_out(make: Make) -> None:

@@ -114,9 +114,9 @@ def test_a_device_is_not_judged_by_what_its_host_can_not_start() -> None:
 def test_hosts_are_compared_with_those_of_the_same_target(target: Target, count: int) -> None:
     out = quarantined(device(B1, B2), 1, 0, 1, "x")
     hosts = {"a": host([(Target.EMULATOR, CLEAN)]), "b": host([(target, out), (target, device(B1))])}
-    found = besides("a", hosts)
+    found = besides("a", Target.EMULATOR, hosts)
     assert (found.count, dict(found.failing)) == (count, {B1: 1, B2: 1} if count else {})
-    assert besides("unknown", hosts) == OtherHosts()
+    assert besides("a", Target.BROWSERSTACK, hosts) == OtherHosts()
 
 
 def test_the_reason_names_the_agent() -> None:

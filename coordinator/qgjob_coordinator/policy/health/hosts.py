@@ -1,8 +1,9 @@
 """Whether it is the host on which nothing can be started, and not a device, a build or a job.
 
 An agent says of an attempt that it could not be started at all, whichever the device: its command is gone, say. All
-devices of the host fail so, at once, and so they are always free and are given most of the work. What is held against
-the host are such jobs of the last hour, since the last that ran there:
+devices of the host fail so, at once, and so they are always free and are given most of the work. Those of another
+target may need something else: sessions of a plan need no Appium. What is held against a host and a target are such
+jobs of the last hour, since the last that ran there:
 - one that ran to its end elsewhere;
 - of a build with which no other host fails so; of several builds, with each of which at most half of the others do;
 - of a host that is alone: of several builds. Else the build may be what can't be started, and nobody could tell.
@@ -30,7 +31,7 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class OtherHosts:
-    """How many others have devices of the same targets, and on how many of them a build could not be started."""
+    """How many others have devices of the same target, and on how many of them a build could not be started."""
 
     count: int = 0
     failing: Mapping[Build, int] = field(default_factory=dict)
@@ -47,10 +48,9 @@ def host(devices: Iterable[tuple[Target, Record]]) -> Host:
     return Host(frozenset(t for t, _ in some), frozenset(m.build for m in unstarted(r for _, r in some)))
 
 
-def besides(agent_id: str, hosts: Mapping[str, Host]) -> OtherHosts:
-    """The hosts that could do what this one does."""
-    own = hosts.get(agent_id, Host(frozenset())).targets
-    others = [each for other, each in hosts.items() if other != agent_id and each.targets & own]
+def besides(agent_id: str, target: Target, hosts: Mapping[str, Host]) -> OtherHosts:
+    """The hosts beside this one that have devices of a target."""
+    others = [each for other, each in hosts.items() if other != agent_id and target in each.targets]
     return OtherHosts(len(others), Counter(build for each in others for build in each.failing))
 
 
@@ -62,7 +62,7 @@ def needed(records: Iterable[Record]) -> float:
 def against(records: Iterable[Record], others: OtherHosts, now: int) -> int:
     """How many jobs make it a host that can start nothing; 0 while they are too few, or it is too early to know.
 
-    `records` are those of its devices that are in service, `now` is in ms.
+    `records` are those of its devices of one target that are in service, `now` is in ms.
     """
     some = list(records)
     marks = [m for m in unstarted(some) if now - m.at >= judging.TOLD_MS]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.health.record import (
     Build,
     Kind,
@@ -100,14 +101,16 @@ class HealthBooks:
         """Those of which there is something to remember, to write, or still to prove."""
         return {d: page for d, page in self._pages.items() if d not in self.clean}
 
-    def note(self, device_id: str, what: Mark | Kind, now: int) -> None:
-        """A failure, or a success of a kind, at a time (ms); HOST: something ran there."""
+    def note(self, device_id: str, what: Mark | Kind | Target, now: int) -> None:
+        """A failure, or a success of a kind, at a time (ms); a target: something ran on the host that has it."""
+        if isinstance(what, Target):
+            for other_id, other in self._pages.items():
+                slot = self._slots.get(other_id)
+                if slot is None or slot.info.target is what:
+                    other.record = started(other.record)
+            return
         page = self._pages.get(device_id)
         if page is None:
-            return
-        if what is Kind.HOST:
-            for other in self._pages.values():
-                other.record = started(other.record)
             return
         page.record = failed(page.record, what) if isinstance(what, Mark) else succeeded(page.record, what)
         if isinstance(what, Mark) and what.kind is Kind.INSTALL:

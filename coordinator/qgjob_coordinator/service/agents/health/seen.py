@@ -90,9 +90,9 @@ class Seen:
         known = self._fleet.known.get(device_id)
         return devices if known is None or known[0] is not target else devices.without(record, known[2])
 
-    def other_hosts(self, agent_id: str) -> OtherHosts:
-        """The agents that have devices of this one's targets."""
-        return besides(agent_id, self._fleet.hosts)
+    def other_hosts(self, agent_id: str, target: Target) -> OtherHosts:
+        """The agents beside this one that have devices of a target."""
+        return besides(agent_id, target, self._fleet.hosts)
 
 
 class FleetHealth:

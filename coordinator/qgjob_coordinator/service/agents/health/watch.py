@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable
 import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
-from qgjob_coordinator.model.enums import Charge, DeviceHealth, Outcome
+from qgjob_coordinator.model.enums import Charge, DeviceHealth, Outcome, Target
 from qgjob_coordinator.model.failures import charge_of
 from qgjob_coordinator.policy.health import record as records
-from qgjob_coordinator.policy.health.hosts import against, needed, unstarted
+from qgjob_coordinator.policy.health.hosts import against, unstarted, worth_telling
 from qgjob_coordinator.policy.health.judging import judge
 from qgjob_coordinator.policy.health.record import Kind, Mark, Record
 from qgjob_coordinator.policy.health.rules import LONGEST_INSTALL_MS, Backoff, at_most, enough
@@ -34,6 +34,7 @@ from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store.fleet import DeviceRow
 from qgjob_coordinator.store.health import KeptWord
+from qgjob_coordinator.store.names import LETTER_TARGET
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 
@@ -70,11 +71,11 @@ class HealthWatch:
         self._words = HealthWords(session.agent_id, telemetry)
         self._sight = Sight("health_blind", log, agent_id=session.agent_id)
         self._books = HealthBooks(session.slots)
-        self._inbox: list[tuple[str, Mark | Kind]] = []
+        self._inbox: list[tuple[str, Mark | Kind | Target]] = []
         self._answers: list[tuple[str, str | None]] = []  # device, and what its probe found wrong
         self._probing: dict[str, float] = {}  # until when an answer is in time
         self._failed_installs: dict[str, tuple[Mark, str]] = {}  # by token, until its end says whether it counts
-        self._unstarted = False  # some job could not be started here, and none that ran was noted since
+        self._unstarted: set[Target] = set()  # some job could not be started there, and none that ran was noted since
         self._asked_at = float("-inf")
         self._started = self._closing = self._over = False
         self._wake = asyncio.Event()
@@ -99,7 +100,7 @@ class HealthWatch:
             self._words.readmitted(device_id, who, counted=who is EndedBy.HAND)
             self._hub.work("", local=False)
         notable = self._books.notable().values()
-        self._unstarted = self._unstarted or bool(unstarted(p.record for p in notable))
+        self._unstarted |= {_target(m.build[1]) for m in unstarted(p.record for p in notable)}
         if len(self._books) > len(self._session.slots) or any(p.record.marks or p.record.quarantine for p in notable):
             self._begin()
 
@@ -141,19 +142,20 @@ class HealthWatch:
     def broke(self, lease: Lease, *, host_unfit: bool = False) -> None:
         """An attempt was ended by an error of its device or provider, or by the loss of the device.
 
-        `host_unfit`: it could not be started on any device of the host.
+        `host_unfit`: it could not be started on any device of the host that has its target.
         """
         build = lease.org_id, lease.gid
         self._note(lease.device_id, Mark(Kind.DEVICE, build, lease.ulid, wall_ms(), sure=False))
         if host_unfit:
-            self._unstarted = True
+            self._unstarted.add(_target(lease.gid))
             self._note(lease.device_id, Mark(Kind.HOST, build, lease.ulid, wall_ms()))
 
     def _ran(self, lease: Lease) -> None:
         """An attempt ran to its end on the host, however that was."""
-        if self._unstarted:
-            self._unstarted = False
-            self._note(lease.device_id, Kind.HOST)
+        target = _target(lease.gid)
+        if target in self._unstarted:
+            self._unstarted.discard(target)
+            self._note(lease.device_id, target)
 
     def probed(self, device_id: str, health: DeviceHealth, reason: str | None) -> None:
         """A probe was answered. An answer that is late, or to no question, changes nothing."""
@@ -164,7 +166,7 @@ class HealthWatch:
             self._answers.append((device_id, None if well else reason or f"its agent calls it {health.value}"))
             self._begin()
 
-    def _note(self, device_id: str, what: Mark | Kind) -> None:
+    def _note(self, device_id: str, what: Mark | Kind | Target) -> None:
         self._inbox.append((device_id, what))
         if self._task is None or isinstance(what, Mark):
             self._begin()
@@ -204,7 +206,7 @@ class HealthWatch:
     def _pause(self) -> float | None:
         dues = [PAUSE_SECONDS] if self._inbox or self._answers else []
         now, monotonic = wall_ms(), time.monotonic()
-        if self._may_be_unfit():
+        if self._unfit():
             dues.append(PAUSE_SECONDS)
         for device_id, page in self._books.notable().items():
             quarantine = page.stored.record.quarantine
@@ -277,7 +279,7 @@ class HealthWatch:
         """Takes out what is bad in comparison with the fleet."""
         pages = self._books.notable()
         of_devices = any(_may_be_bad(records.only_sure(page.record)) for page in pages.values())
-        if not of_devices and not self._may_be_unfit():
+        if not of_devices and not self._unfit():
             return
         fleet, now = await self._fleet.look(pages), wall_ms()
         self._judge_host(fleet, now)
@@ -293,25 +295,24 @@ class HealthWatch:
             if found.bad:
                 self._take_out(page, now, lambda in_a_row, counted=found.counted: because(counted, in_a_row))  # type: ignore[misc]
 
-    def _in_service(self) -> list[Page]:
-        """Of the devices that are shown and not quarantined."""
-        pages = [self._books.page(device_id) for device_id in self._session.slots]
-        return [page for page in pages if page is not None and page.record.quarantine is None]
+    def _in_service(self, target: Target) -> dict[str, Page]:
+        """Of the devices of a target that are shown and not quarantined."""
+        shown = [device_id for device_id, slot in self._session.slots.items() if slot.info.target is target]
+        pages = {device_id: self._books.page(device_id) for device_id in shown}
+        return {d: page for d, page in pages.items() if page is not None and page.record.quarantine is None}
 
-    def _may_be_unfit(self) -> bool:
-        """Whether all that could not be started together would be enough, whosever fault it is."""
-        if not self._unstarted:
-            return False
-        some = [page.record for page in self._in_service()]
-        return len({m.ulid for m in unstarted(some)}) >= needed(some)
+    def _unfit(self) -> dict[Target, dict[str, Page]]:
+        """Devices for whose target all that could not be started would be enough, whosever fault it is."""
+        some = {target: self._in_service(target) for target in self._unstarted}
+        return {target: pages for target, pages in some.items() if worth_telling(p.record for p in pages.values())}
 
     def _judge_host(self, fleet: Seen, now: int) -> None:
-        """Takes out all devices where nothing can be started on any."""
-        pages = self._in_service()
+        """Takes out all devices of a target where nothing can be started on any. What runs on others says nothing."""
         agent_id = self._session.agent_id
-        jobs = against([page.record for page in pages], fleet.other_hosts(agent_id), now) if self._unstarted else 0
-        for page in pages if jobs else ():
-            self._take_out(page, now, lambda in_a_row: because_of_host(agent_id, jobs, in_a_row))
+        for target, pages in self._unfit().items():
+            jobs = against([page.record for page in pages.values()], fleet.other_hosts(agent_id, target), now)
+            for page in pages.values() if jobs else ():
+                self._take_out(page, now, lambda in_a_row, jobs=jobs: because_of_host(agent_id, jobs, in_a_row))  # type: ignore[misc]
 
     async def _write(self) -> None:
         rows = self._books.sending()
@@ -363,6 +364,10 @@ class HealthWatch:
             await self._task
         elif self._inbox and not self._over:
             await self._look()
+
+
+def _target(gid: str) -> Target:
+    return LETTER_TARGET[gid[0]]
 
 
 def _may_be_bad(record: Record) -> bool:

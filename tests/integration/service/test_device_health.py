@@ -512,10 +512,34 @@ async def test_devices_of_another_target_are_no_part_of_what_a_host_can_not_star
     for n in range(3):
         w.not_started("d1", f"job{n}")
         if ran:
-            w.ends(w.lease("b1", f"cloud{n}", target=Target.BROWSERSTACK))
+            one, other = [w.lease("b1", f"cloud{n}{x}", target=Target.BROWSERSTACK) for x in "ab"]
+            w.ends(one, Outcome.DEVICE_ERROR, host_unfit=True)
+            w.ends(other)
     for device_id in ("d1", "d2", "d3"):
         await w.out(1, device_id)
     assert w.takes_work("b1")
+
+
+async def test_jobs_that_ran_elsewhere_are_held_against_a_host_whose_devices_failed_one_each(make: Make) -> None:
+    """Of each device by itself one is too little to ask for it, and another broken host hides it in all else."""
+    w = await make()
+    await w.another_host()
+    jobs = [spec(n) for n in (1, 2, 3)]
+    gid = group_id(jobs[0].app_version_id, Target.EMULATOR)
+    mark = Mark(Kind.HOST, ("acme", gid), "job0", wall_ms())
+    assert await w.store.health.write("agent-2", 1, {"e1": Kept(0, Record((mark,)))}) == {"e1": KeptWord.OK}
+    await scenes.submit(w.store, *jobs)
+    for n, job in enumerate(jobs, 1):
+        assert (await scenes.claim(w.store, job, (job.ulid, f"a{n}"), device_id=f"d{n}")).grants
+        await w.store.leases.finish("acme", [ending(job.ulid, f"a{n}", Outcome.DEVICE_ERROR)], NOW)
+        w.not_started(f"d{n}", job.ulid, job.app_version_id)
+    for n, job in enumerate(jobs, 1):
+        assert (await scenes.claim(w.store, job, (job.ulid, f"b{n}"), device_id="e9")).grants
+        await w.store.leases.finish("acme", [ending(job.ulid, f"b{n}")], NOW)
+    for device_id in ("d1", "d2", "d3"):
+        record = await w.out(1, device_id)
+        assert record.quarantine is not None
+        assert "could not start 3 jobs" in record.quarantine.reason
 
 
 async def test_a_build_that_can_not_be_started_elsewhere_either_takes_no_host_out(make: Make) -> None:
@@ -525,7 +549,7 @@ async def test_a_build_that_can_not_be_started_elsewhere_either_takes_no_host_ou
     assert await w.store.health.write("agent-2", 1, {"e1": Kept(0, Record((mark,)))}) == {"e1": KeptWord.OK}
     for n in range(6):
         w.not_started(f"d{n % 3 + 1}", f"job{n}")
-    await until_marks(w, 4)
+    await until_marks(w, 2)  # those jobs are asked for, and ran nowhere
     assert all(w.takes_work(f"d{n}") for n in (1, 2, 3)), "what is written was judged before"
     for n in range(3):
         w.not_started("d1", f"other{n}", "v2")

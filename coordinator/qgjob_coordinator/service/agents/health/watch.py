@@ -270,6 +270,8 @@ class HealthWatch:
         if time.monotonic() - self._asked_at < PAUSE_SECONDS:
             return
         pages = {d: page for d, page in self._books.notable().items() if _may_be_bad(page.record)}
+        for of_host in self._unfit().values():
+            pages |= {d: page for d, page in of_host.items() if unstarted([page.record])}
         if pages and await ask(self._store, pages, self._faults):
             self._asked_at = time.monotonic()
         for page in self._books.notable().values():

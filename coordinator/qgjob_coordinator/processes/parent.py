@@ -81,6 +81,7 @@ class Parent:
         s, rules = self._settings, self._rules
         loop = asyncio.get_running_loop()
         if not await self._take_ports(loop):
+            self._ports.close()
             return EXIT_OK
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
@@ -102,7 +103,7 @@ class Parent:
         return self._code
 
     async def _take_ports(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """False when told to stop before they could be had. Raises ConfigError."""
+        """False when told to stop meanwhile. Raises ConfigError."""
         s, stop = self._settings, asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
@@ -111,7 +112,7 @@ class Parent:
             self._ports = await ports.take(s.host, s.port, s.grpc_port)
 
         try:
-            return await when_free(take, stop)
+            return await when_free(take, stop) and not stop.is_set()
         except ConfigError as e:
             raise s.blamed(e) from e
 

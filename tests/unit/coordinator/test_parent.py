@@ -18,6 +18,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from qgjob_coordinator.config import HANDED_DOWN, Settings
+from qgjob_coordinator.processes import ports
 from qgjob_coordinator.processes.parent import Parent
 from tests.fakes.waiting import until
 
@@ -102,6 +103,31 @@ async def test_a_replacement_that_can_not_be_started_is_tried_again_and_the_othe
         1,
         1,
     ]
+
+
+async def test_a_parent_that_is_told_to_stop_while_it_takes_its_ports_starts_nobody(
+    children: Children, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has them a moment later: the signal would be one that nobody heard."""
+    take, held = ports.take, []
+
+    async def told_meanwhile(host: str, http_port: int, grpc_port: int) -> ports.Ports:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(0.01)  # the loop hears of it
+        held.append(await take(host, http_port, grpc_port))
+        return held[0]
+
+    monkeypatch.setattr(ports, "take", told_meanwhile)
+    try:
+        assert await asyncio.wait_for(Parent(Settings.load_to_hand_down(), 2).run(), 5) == 0
+    finally:
+        for process in children.started:
+            process.kill()
+            process.wait()
+        for number in HANDLED:
+            asyncio.get_running_loop().remove_signal_handler(number)
+    assert children.started == []
+    assert all(each.fileno() == -1 for each in held[0].http), "they are not let go"
 
 
 async def test_a_process_that_makes_no_sense_is_told_to_end_alone(children: Children) -> None:

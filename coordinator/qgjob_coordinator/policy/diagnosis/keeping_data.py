@@ -115,10 +115,10 @@ def _replication(facts: StoreFacts) -> list[Finding]:
     if not facts.primary:
         found = "it is a replica, and takes no writes"
         return [problem("store.replication", found, "point REDIS_URL at the primary")]
-    copies, rule = _copies(facts), _cut_off(facts) if facts.fails_over else None
-    if rule is None:
-        return [copies]
-    return [rule] if copies.level is Level.OK else [copies, rule]
+    copies = _copies(facts)
+    if copies.level is not Level.OK or not facts.fails_over:
+        return [copies]  # the rule comes later: with it, and no replica that keeps up, the store takes no writes
+    return [_cut_off(facts) or copies]
 
 
 def _copies(facts: StoreFacts) -> Finding:

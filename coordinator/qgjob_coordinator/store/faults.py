@@ -26,10 +26,17 @@ class NoServerError(ConnectionError):
     """The servers that were asked name none that serves. Nothing was sent; the text has no secret."""
 
 
+def is_full(error: RedisError) -> bool:
+    """Whether a server takes no more connections. It goes on answering on those that it has."""
+    return isinstance(error, ConnectionError) and "max number of clients" in str(error)
+
+
 def why_away(error: RedisError) -> str:
     """What keeps a connection from being made or from answering. What redis-py says of it names the host."""
     if isinstance(error, NoServerError):
         return str(error)
+    if is_full(error):
+        return "it takes no more connections, up to its maxclients"
     for cause in _causes(error):
         words = _words(cause)
         if words is not None:

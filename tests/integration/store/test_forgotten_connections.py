@@ -110,7 +110,7 @@ async def test_a_store_that_takes_no_more_connections_is_asked_on_those_there_ar
 ) -> None:
     """It answers, if only that: to leave the old ones would make an outage of a shortage."""
     clients = (await node.redis.info("clients"))["connected_clients"]
-    before = (await node.redis.config_get("maxclients"))["maxclients"]
+    before = str((await node.redis.config_get("maxclients"))["maxclients"])
     await node.redis.config_set("maxclients", clients)
     late, made = Node(f"redis://127.0.0.1:{way.port}", 1, node.hearing), way.made
     try:
@@ -123,6 +123,32 @@ async def test_a_store_that_takes_no_more_connections_is_asked_on_those_there_ar
     finally:
         await node.redis.config_set("maxclients", before)
         await late.close()
+
+
+async def test_behind_sentinels_too_a_store_that_takes_no_more_connections_stays_the_master(
+    way: ForgetfulWay, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topology = SentinelTopology(parse("redis+sentinel://127.0.0.1:1/qg"), CALLS)
+
+    async def named() -> Host:
+        return "127.0.0.1", way.port
+
+    monkeypatch.setattr(topology, "_master", named)
+    await topology.exchange([("PING",)])
+    other = connection.connect(redis_url, 1)
+    clients = (await other.info("clients"))["connected_clients"]
+    before = str((await other.config_get("maxclients"))["maxclients"])
+    await other.config_set("maxclients", clients)
+    made = way.made
+    try:
+        several = await asyncio.gather(*(topology.exchange([("PING",)]) for _ in range(2)), return_exceptions=True)
+        assert sorted(str(x) for x in several) == ["['PONG']", "max number of clients reached"]
+        assert await topology.exchange([("PING",)]) == ["PONG"]
+        assert way.made == made + 1, "those that there were are given up, and others may take their place"
+    finally:
+        await other.config_set("maxclients", before)
+        await other.aclose(close_connection_pool=True)
+        await topology.close()
 
 
 async def test_connections_that_answered_meanwhile_are_kept(node: Node, way: ForgetfulWay) -> None:

@@ -187,6 +187,7 @@ def test_lines_that_were_never_mended_and_those_that_came_later() -> None:
         ("the store is away (ReadOnlyError); repeat the call later", "primary"),
         ("the store refuses writes now (MISCONF Redis is configured ...); repeat the call later", "disk"),
         ("the store refuses writes now (its memory is full, up to its maxmemory); ...", "RETENTION_DAYS"),
+        ("the store is away (it takes no more connections, up to its maxclients); ...", "CLIENT LIST"),
         ("the store refuses writes now (NOREPLICAS Not enough good replicas to write.); ...", "replica that keeps up"),
         ("the store refuses writes now (a slot moves between nodes of the Cluster for ...); ...", "--cluster fix"),
         ("the store refuses writes now (The cluster is down); repeat the call later", "--cluster check"),

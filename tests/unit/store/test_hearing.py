@@ -16,10 +16,10 @@ class Waiting:
 
     def __init__(self, heard_at: float) -> None:
         self.heard_at = heard_at
-        self.aborted = False
+        self.aborted = asyncio.Event()
 
     def abort(self) -> None:
-        self.aborted = True
+        self.aborted.set()
 
 
 async def test_an_answer_ends_only_what_was_silent_since_before_the_failure_that_it_came_after(
@@ -33,7 +33,5 @@ async def test_an_answer_ends_only_what_was_silent_since_before_the_failure_that
     hearing.failed(2.0)
     hearing.ended(cast(ServerConnection, Waiting(3.5)), heard=True)
     hearing.failed(4.0)
-    async with asyncio.timeout(10):
-        while not before.aborted:
-            await asyncio.sleep(0.01)
-    assert not later.aborted
+    await asyncio.wait_for(before.aborted.wait(), 10)
+    assert not later.aborted.is_set()

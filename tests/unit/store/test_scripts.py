@@ -234,6 +234,10 @@ WRAPPED = "Error running script (call to f_1f): @user_script:9:"
         (ResponseError(f"{WRAPPED} -MISCONF Errors writing to the AOF file: x"), f"{REFUSES} (MISCONF Errors writing"),
         (ResponseError("NOREPLICAS Not enough. script: 85, on @user_script:9."), f"{REFUSES} (NOREPLICAS Not enough);"),
         (BusyLoadingError("Redis is loading the dataset in memory"), "the store is away (BusyLoadingError)"),
+        (
+            RedisConnectionError("max number of clients reached", status_code="ERR"),
+            "the store is away (it takes no more connections, up to its maxclients)",
+        ),
         (ReadOnlyError("You can't write against a read only replica."), "the store is away (ReadOnlyError)"),
     ],
     ids=str,

@@ -64,6 +64,7 @@ _TO_DO = (
         "wait: a coordinator brings it along; see store_migrating and store_migrated in the logs",
     ),
     ("memory is full", _ROOM),
+    ("no more connections", "raise its maxclients, or end what has them: CLIENT LIST shows who that is"),
     ("maxmemory-policy", "run CONFIG SET maxmemory-policy noeviction, and set the same in its config file"),
     ("schema", "start the version of qgjob that wrote it, or point REDIS_URL at the right store"),
     ("needs 6.2", "update the store"),

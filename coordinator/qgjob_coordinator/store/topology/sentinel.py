@@ -22,7 +22,7 @@ from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.address import Address, Host
 from qgjob_coordinator.store.connection import COMMON
 from qgjob_coordinator.store.exchange import Command, Reply
-from qgjob_coordinator.store.faults import NoServerError, why_away
+from qgjob_coordinator.store.faults import NoServerError, is_full, why_away
 from qgjob_coordinator.store.sockets import Hearing, ServerPool
 from qgjob_coordinator.store.topology.node import Leavings, Node
 
@@ -50,8 +50,8 @@ class SentinelTopology:
         node = self._node or await self._find()
         try:
             replies = await node.exchange(commands)
-        except (ConnectionError, TimeoutError):
-            self._leave(node)
+        except (ConnectionError, TimeoutError) as e:
+            self._leave_after(e, node)
             raise
         if any(isinstance(reply, ReadOnlyError) for reply in replies):
             self._leave(node)
@@ -64,8 +64,8 @@ class SentinelTopology:
         node = self._node or await self._find()
         try:
             return await node.call(*command, raw=raw)
-        except (ConnectionError, TimeoutError, ReadOnlyError):
-            self._leave(node)
+        except (ConnectionError, TimeoutError, ReadOnlyError) as e:
+            self._leave_after(e, node)
             raise
 
     async def speaker(self) -> Node:
@@ -95,6 +95,10 @@ class SentinelTopology:
         for sentinel in self._sentinels:
             await sentinel.aclose(close_connection_pool=True)
         await self._left.done()
+
+    def _leave_after(self, error: RedisError, node: Node) -> None:
+        if not is_full(error):  # it is there: to leave it would end the connections that it still answers on
+            self._leave(node)
 
     def _leave(self, node: Node) -> None:
         """Never to be used again; calls that are under way on it fail."""

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from qgjob._errors import QgjobError
+from qgjob._errors import QgjobError, UnavailableError
 from qgjob._keeping_runs import ends_refused
 from qgjob.cli import exit_codes
 from qgjob.cli.giving_up import given_up
@@ -128,12 +128,24 @@ async def _follow(client: AsyncClient, printer: Printer, goal: Goal, jobs: dict[
                 failed = exit_codes.for_verdict(job, fail_on_flaky=goal.fail_on_flaky) != exit_codes.OK
                 if goal.fail_fast and failed and not stopping:
                     stopping = True
-                    await cancel_rest(client, goal, jobs, f"--fail-fast after {job.job_id}")
+                    await _cancel_when_answered(client, goal, jobs, f"--fail-fast after {job.job_id}")
                 if stopping and all(jobs[own].final for own in goal.own if own in jobs):
                     return
 
 
-async def cancel_rest(client: AsyncClient, goal: Goal, jobs: dict[str, Job], reason: str) -> None:
+async def _cancel_when_answered(client: AsyncClient, goal: Goal, jobs: dict[str, Job], reason: str) -> None:
+    """As `_cancel_rest`, for as long as the wait itself outlives coordinators that are all away."""
+    clock = asyncio.get_running_loop().time
+    end = clock() + client._source.patience.reconnect_seconds  # noqa: SLF001 - of this package
+    while True:
+        try:
+            return await _cancel_rest(client, goal, jobs, reason)
+        except UnavailableError as error:
+            if error.in_vain or clock() >= end:
+                raise
+
+
+async def _cancel_rest(client: AsyncClient, goal: Goal, jobs: dict[str, Job], reason: str) -> None:
     """Cancel what has no verdict yet. Jobs that others submitted too are left to them."""
     if goal.run is not None:
         org_id, run_id = goal.run

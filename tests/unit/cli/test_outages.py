@@ -9,7 +9,7 @@ import pytest
 from qgjob_proto.v1 import jobs_pb2
 from tests.fakes.coordinator_fleet import RefusalError
 from tests.fakes.coordinator_services import FakeCoordinator
-from tests.unit.cli.conftest import COMMON, Command
+from tests.unit.cli.conftest import COMMON, Command, autoplay
 from tests.unit.cli.test_commands import submit_one
 
 # Far more connections than a test lasts.
@@ -150,3 +150,23 @@ def test_a_submission_that_reached_nobody_names_no_jobs(qgjob: Command, monkeypa
     result = qgjob("run", *COMMON, "--test=a.js", "--coordinator=127.0.0.1:1", "-o", "json")
     assert (result.code, result.out) == (1, "")
     assert "To resume" not in result.err
+
+
+def test_fail_fast_ends_the_others_when_a_coordinator_is_back(
+    fake: FakeCoordinator, qgjob: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a part of the wait: to give it up would let them go on, and hide the verdict that it is for."""
+    monkeypatch.setenv("QGJOB_TIMEOUT_SECONDS", "0.1")
+    cancel, asked_at = fake.cancel_jobs, list[float]()
+
+    async def cancel_jobs(request: jobs_pb2.CancelJobsRequest) -> jobs_pb2.CancelJobsResponse:
+        asked_at.append(time.monotonic())
+        if asked_at[-1] - asked_at[0] < 0.3:
+            raise RefusalError("UNAVAILABLE", "away")
+        return await cancel(request)
+
+    fake.cancel_jobs = cancel_jobs  # type: ignore[method-assign]
+    fake.in_loop(lambda: autoplay(fake, {"bad": ("failed", "test_failed"), "slow": ("", "")}))
+    result = qgjob("run", *COMMON, "--run-id=r1", "--test=bad", "--test=slow", "--fail-fast", "-o", "json")
+    assert result.code == 10
+    assert [job["status"] for job in result.json["jobs"]] == ["failed", "cancelled"]

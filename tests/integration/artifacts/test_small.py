@@ -24,6 +24,7 @@ from qgjob_coordinator.model.artifacts import ArtifactKind
 from qgjob_coordinator.rpc.artifacts import _pushed
 from qgjob_coordinator.service.calls.artifact_offers import Offer
 from qgjob_coordinator.service.calls.small_artifacts import MAX_ATTEMPTS, SmallArtifactService, SmallOffer
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.principal import LOCAL_ADMIN
 from qgjob_coordinator.store.store import Store
 from qgjob_proto.v1 import artifacts_pb2 as pb
@@ -56,7 +57,7 @@ async def bench(store: Store, tmp_path: Path) -> AsyncIterator[Bench]:
 
 @pytest.fixture
 def service(bench: Bench) -> SmallArtifactService:
-    return SmallArtifactService(bench.service)
+    return SmallArtifactService(bench.service, OrgFaults())
 
 
 async def test_several_attempts_are_kept_by_three_calls_to_the_store(

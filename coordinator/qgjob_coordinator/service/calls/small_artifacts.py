@@ -52,8 +52,8 @@ class SmallOffer:
 class SmallArtifactService:
     """Keeps what `ArtifactService` does, in few calls."""
 
-    def __init__(self, artifacts: ArtifactService, faults: OrgFaults | None = None) -> None:
-        self._faults = faults or OrgFaults()
+    def __init__(self, artifacts: ArtifactService, faults: OrgFaults) -> None:
+        self._faults = faults
         self._store, self._blobs, self._bounds = artifacts.store, artifacts.blobs, artifacts.bounds
 
     async def push(self, principal: Principal, offers: Sequence[SmallOffer]) -> list[int | QgjobError]:

@@ -234,7 +234,7 @@ class GrpcTransport:
             f"no coordinator answers at {self.address}: what listens there does not speak gRPC; name the coordinator's "
             "gRPC port (50051 by default; 3000 is that of REST)"
         )
-        wrong.wrong_peer = True
+        wrong.wrong_peer = wrong.unsent = True  # nothing of it was understood
         return wrong
 
     async def close(self) -> None:

@@ -632,13 +632,16 @@ def test_no_coordinator(qgjob: Command, monkeypatch: pytest.MonkeyPatch) -> None
     assert "error: no coordinator answers at 127.0.0.1:1" in result.err
 
 
-def test_a_port_of_something_else_is_told_once_and_at_once(qgjob: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("command", [["stats"], ["submit", *COMMON, "--test=a.js"]], ids=["stats", "submit"])
+def test_a_port_of_something_else_is_told_once_and_at_once(
+    qgjob: Command, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
     monkeypatch.setenv("QGJOB_TIMEOUT_SECONDS", "3600")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        result = qgjob("stats", f"--coordinator=127.0.0.1:{server.server_port}")
+        result = qgjob(*command, f"--coordinator=127.0.0.1:{server.server_port}")
         server.shutdown()
-    assert result.code == 1
+    assert (result.code, "To resume" in result.err) == (1, False), result.err
     assert [("does not speak gRPC" in line) for line in result.err.splitlines() if "error: " in line] == [True]
     assert "trying again" not in result.err
 

@@ -243,7 +243,7 @@ class Coordinator:
         self._tasks.append(watch)
         try:
             if not await self._listen(host, grpc_port):
-                return True
+                return not self._died
             self._bound = True
             if host not in LOOPBACK:
                 log.warning("not_loopback", host=host, note="whoever reaches this address may use it")
@@ -260,7 +260,7 @@ class Coordinator:
         return not self._died
 
     async def _listen(self, host: str, grpc_port: int) -> bool:
-        """False when told to stop before the ports could be had. Raises ConfigError."""
+        """False when it is to stop before the ports could be had. Raises ConfigError."""
         try:
             return await when_free(lambda: self.rpc.start(host, grpc_port), self._stop) and await when_free(
                 self.http.start, self._stop

@@ -99,8 +99,8 @@ class UnavailableError(QgjobError):
     `retrying_seconds` is how long the client itself still repeats it: set in what `on_trouble` is told of, else None.
     `wrong_peer`: what listens at the address is no coordinator. `in_vain`: so it is at all addresses, and the call is
     not repeated. `unreached`: gRPC says so, which got to no coordinator at the address. `unsent`: no try of the call
-    found a connection to a coordinator to be sent on, so none has it. `away` is what a coordinator could not ask: `store`,
-    `agent` or `parent`, as far as it says.
+    found a connection to a coordinator to be sent on, so none has it. `away` is what a coordinator could not ask:
+    `store`, `agent` or `parent`, as far as it says.
     """
 
     short = "unavailable"

@@ -79,9 +79,10 @@ def test_it_is_known_after_a_moment_whether_others_fail_too() -> None:
 
 
 def test_on_probation_one_job_is_enough() -> None:
-    back = replace(device(B1), in_a_row=1)
-    assert against([back], of(1), NOW) == 1
-    assert needed([device(B1), replace(CLEAN, in_a_row=1)]) == 3, "one that has failed nothing says nothing"
+    back, other = replace(device(B1), in_a_row=1), replace(CLEAN, in_a_row=1)
+    assert against([back, other], of(1), NOW) == 1
+    assert against([back, CLEAN], of(1), NOW) == 0, "it was a device alone that was out, and not its host"
+    assert needed([device(B1), replace(CLEAN, in_a_row=1)]) == 3, "one is new there"
 
 
 def test_what_ran_on_the_host_since_ends_it() -> None:
@@ -94,7 +95,7 @@ def test_what_ran_on_the_host_since_ends_it() -> None:
 def test_people_are_told_of_a_host_also_where_nobody_can_tell_whose_fault_it_is() -> None:
     assert worth_telling([device(B1, B1)]) == 0
     assert worth_telling([device(B1, B1, B1)]) == 3
-    assert worth_telling([quarantined(device(B1), 1, 0, 1, "x"), CLEAN]) == 1
+    assert worth_telling([quarantined(r, 1, 0, 1, "x") for r in (device(B1), CLEAN)]) == 1
     assert worth_telling([CLEAN]) == 0
 
 

@@ -55,8 +55,11 @@ def besides(agent_id: str, target: Target, hosts: Mapping[str, Host]) -> OtherHo
 
 
 def needed(records: Iterable[Record]) -> float:
-    """So many jobs are enough: one, where a device that failed so is back from a quarantine and has proven nothing."""
-    return min((enough(r) for r in records if unstarted([r])), default=ENOUGH)
+    """So many jobs are enough: one, where all devices are back from a quarantine and have proven nothing.
+
+    One of them alone was out for what it did itself.
+    """
+    return max((enough(r) for r in records), default=ENOUGH)
 
 
 def against(records: Iterable[Record], others: OtherHosts, now: int) -> int:
@@ -72,7 +75,7 @@ def against(records: Iterable[Record], others: OtherHosts, now: int) -> int:
 
 
 def worth_telling(records: Iterable[Record]) -> int:
-    """How many jobs could not be started on these devices, whosever fault it is; 0 while they are too few to tell."""
+    """How many jobs could not be started on these devices of one target, whosever fault it is; 0 while they are few."""
     some = list(records)
     jobs = len({m.ulid for m in unstarted(some)})
     return jobs if jobs >= needed(some) else 0

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from qgjob_coordinator.errors import OrgDamagedError, QgjobError, StoreUnavailableError
+from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.model.findings import Diagnosis, Finding
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Requirements
@@ -26,7 +28,7 @@ from qgjob_coordinator.policy.diagnosis import (
 )
 from qgjob_coordinator.policy.diagnosis.facts import CoordinatorFacts, FleetFacts, QueueFacts, StoreFacts, Unserved
 from qgjob_coordinator.policy.health.hosts import worth_telling
-from qgjob_coordinator.policy.health.record import recent
+from qgjob_coordinator.policy.health.record import Record, recent
 from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
@@ -38,6 +40,7 @@ from qgjob_coordinator.service.views.overview import Overview
 from qgjob_coordinator.service.views.pending import Reasons
 from qgjob_coordinator.service.views.readiness import PROBE_SECONDS, Readiness, Verdict
 from qgjob_coordinator.store import keys
+from qgjob_coordinator.store.fleet import AgentRow
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 
@@ -177,10 +180,7 @@ class Doctor:
     async def _fleet_facts(self) -> FleetFacts:
         now = wall_ms()
         known = await self._fleet.agents()
-        records = {
-            a.agent_id: [recent(d.kept.record, now) for d in a.devices if d.present] for a in await self._fleet.rows()
-        }
-        unstarted = {agent_id: worth_telling(some) for agent_id, some in records.items()}
+        unstarted = {a.agent_id: _unstarted(a, now) for a in await self._fleet.rows()}
         return FleetFacts(
             now=now,
             agents=known,
@@ -237,3 +237,11 @@ def _asked(r: Requirements) -> str:
         **dict(r.labels),
     }
     return ", ".join(f"{name}={value}" for name, value in named.items() if value is not None)
+
+
+def _unstarted(agent: AgentRow, now: int) -> int:
+    """How many jobs of the last hour could not be started there, where they are enough to tell of."""
+    records: dict[Target, list[Record]] = defaultdict(list)
+    for device in (d for d in agent.devices if d.present):
+        records[device.info.target].append(recent(device.kept.record, now))
+    return sum(map(worth_telling, records.values()))

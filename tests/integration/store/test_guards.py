@@ -199,15 +199,26 @@ async def test_what_stands_on_a_queue_where_it_does_not_wait_is_taken_off_when_i
         raw.hset(f"{keys.org('acme')}g:{gid}", "q:old", "1")
     raw.zadd(queue, {f"{stray.ulid} 1234!": 0, f"{stray.ulid}": 1})
     for _ in range(2):
-        claimed = await scenes.claim(store, waiting, (stray.ulid, "t1"), gid=gid)
+        claimed = await scenes.claim(store, waiting, (stray.ulid, "t1"), gid=gid, now=NOW + 5000)
         assert len(claimed.grants) == (why == "another queue")
     if why == "another queue":  # what was granted is refused to the next one that sees it there
-        assert (await scenes.claim(store, waiting, (stray.ulid, "t2"), gid=gid)).grants == ()
+        assert (await scenes.claim(store, waiting, (stray.ulid, "t2"), gid=gid, now=NOW + 10_000)).grants == ()
     assert raw.zcard(queue) == (why != "another queue"), "what waits there stays"
     if why == "another queue":
         raw.hdel(f"{keys.org('acme')}g:{gid}", "q:old")
     assert audit(raw) == []
     assert (await scenes.claim(store, waiting, (waiting.ulid, "t3"), gid=gid)).grants
+
+
+async def test_what_others_have_just_been_granted_is_looked_for_on_no_queue(store: Store, raw: Redis) -> None:
+    """Coordinators that plan at once ask for the same, and to look at all queues of a group costs many claims."""
+    await scenes.submit(store, job := spec())
+    await scenes.claim(store, job, now=NOW)
+    before = raw.info("commandstats").get("cmdstat_hkeys", {"calls": 0})["calls"]
+    assert (await scenes.claim(store, job, (job.ulid, "late"), now=NOW + 4999)).grants == ()
+    assert raw.info("commandstats").get("cmdstat_hkeys", {"calls": 0})["calls"] == before
+    assert (await scenes.claim(store, job, (job.ulid, "late"), now=NOW + 5000)).grants == ()
+    assert raw.info("commandstats")["cmdstat_hkeys"]["calls"] == before + 1
 
 
 async def test_a_job_that_waits_stays_on_its_queue_however_often_it_is_refused(store: Store, raw: Redis) -> None:

@@ -5,7 +5,8 @@
 --         needs (app version, platform and kind; '' if not known), jobs, and for each job: ulid, token
 -- RETURNS for each device a word: OK, STALE (epoch too low) or MOVED; after OK the build ('' if there is none) and for
 --         each job: attempt (0 refused, -1 over the quota), round, order; after STALE the lowest epoch that may claim.
---         The same token again is granted again. What is refused, since it does not wait in that group, leaves its queues.
+--         The same token again is granted again. What is refused, since it does not wait in that group, leaves its queues;
+--         but for what somebody has just been granted.
 --!include lib/org
 local now, quota, cap = ARGV[1], num(ARGV[2]), num(ARGV[3])
 local held = 0
@@ -17,6 +18,7 @@ local floors, answer, joined_here, joins = {}, {}, {}, {}
 -- Jobs that are granted, as they are then. They are written when all is read: one that can't be used leaves the others as
 -- they were.
 local given = {}
+local RACE = 5000   -- ms: a plan is no older
 local strays   -- by group, what was refused since it does not wait there; mostly there is none
 local at = 4
 while at <= #ARGV do
@@ -73,7 +75,9 @@ while at <= #ARGV do
         local held_token, held_agent = holder_of(v[3])
         if held_token == token and held_agent == agent then attempt = num(v[4]) end
       end
-      if attempt == 0 then
+      -- Whoever was faster has just taken it off. To look for it costs ten claims, in a group of ten queues (measured).
+      local raced = v[3] and num(now) - num(string.match(v[3], '%d+$')) < RACE
+      if attempt == 0 and not raced then
         strays = strays or {}
         strays[gid] = strays[gid] or {}
         strays[gid][ulid] = true

@@ -97,7 +97,7 @@ class SentinelTopology:
         await self._left.done()
 
     def _leave_after(self, error: RedisError, node: Node) -> None:
-        if not is_full(error):  # it is there: to leave it would end the connections that it still answers on
+        if not (is_full(error) or isinstance(error, AuthenticationError)):  # it goes on answering on those it has
             self._leave(node)
 
     def _leave(self, node: Node) -> None:

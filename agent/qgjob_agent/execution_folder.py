@@ -147,11 +147,9 @@ class ExecutionFolder:
         """The attempt that has run over a limit, while its supervisor waits for `looked`. Raises OSError."""
         try:
             attempt = json.loads(text_of(self.path / names.OVERDUE))["attempt"]
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
             return None
-        except (ValueError, KeyError, TypeError):
-            return None
-        return attempt if isinstance(attempt, int) else None
+        return attempt if type(attempt) is int else None
 
     def looked(self) -> None:
         """Its supervisor need not wait any more."""

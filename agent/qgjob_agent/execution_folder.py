@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from qgjob_agent.core.values import DeathCause, LivingTree
     from qgjob_agent.execution_records import ExecutionResult
+
+_PIDS_END = 1 << 31
 
 
 class ExecutionFolder:
@@ -58,22 +61,25 @@ class ExecutionFolder:
         return False
 
     def _holder(self) -> int:
-        """The process id in the lock; 0 while the supervisor has not got so far."""
+        """The process id in the lock; 0 while the supervisor has not got so far, and for what is none."""
         try:
-            return int(text_of(self.path / names.LOCK))
+            pid = int(text_of(self.path / names.LOCK))
         except (OSError, ValueError):
             return 0
+        return pid if 0 < pid < _PIDS_END else 0  # others mean a group, or all processes
 
     @property
     def supervised(self) -> bool:
-        """True while the supervisor lives."""
-        lock = self.path / names.LOCK
+        """True while the supervisor lives. Raises OSError where the disk does not say."""
+        lock, flags = self.path / names.LOCK, os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)  # to write: some file systems lock nothing else
+            fd = os.open(lock, os.O_RDWR | flags)  # to write: some file systems lock nothing else
         except (FileNotFoundError, NotADirectoryError):
             return False
-        except OSError:
-            fd = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)  # of a disk that has turned read-only
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENXIO):  # a link or a socket: nobody of ours has put it there
+                return False
+            fd = os.open(lock, os.O_RDONLY | flags)  # of a disk that has turned read-only
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

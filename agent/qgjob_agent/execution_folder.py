@@ -11,7 +11,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from qgjob_agent import execution_dir as names
-from qgjob_agent.execution_records import living_of, result_of
+from qgjob_agent.execution_records import is_number, is_time, living_of, result_of
 from qgjob_agent.leftovers import remove_tree
 from qgjob_agent.plain_file import is_withheld, put_text, text_of
 from qgjob_agent.process_tree import Cgroup
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from qgjob_agent.core.values import DeathCause, LivingTree
     from qgjob_agent.execution_records import ExecutionResult
-
-_PIDS_END = 1 << 31
 
 
 class ExecutionFolder:
@@ -66,7 +64,7 @@ class ExecutionFolder:
             pid = int(text_of(self.path / names.LOCK))
         except (OSError, ValueError):
             return 0
-        return pid if 0 < pid < _PIDS_END else 0  # others mean a group, or all processes
+        return pid if is_number(pid) else 0  # others mean a group, or all processes
 
     @property
     def supervised(self) -> bool:
@@ -90,11 +88,12 @@ class ExecutionFolder:
 
     @property
     def started_at_ms(self) -> int:
-        """When the command began; 0 if it has not."""
+        """When the command began; 0 if it has not, and for what is no time."""
         try:
-            return int(text_of(self.path / names.STARTED))
+            started = int(text_of(self.path / names.STARTED))
         except (OSError, ValueError):
             return 0
+        return started if is_time(started) else 0
 
     @property
     def cgroup(self) -> str | None:

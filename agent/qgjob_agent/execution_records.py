@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _JOB_ID = re.compile(r'"job_id": ?"([\w.~-]{1,200})"')
 _MOST_JOBS = 20
+_TIMES_END = 1 << 53
+_NUMBERS_END = 1 << 31
+"""Fields of messages hold no more; the ones for times do, and nothing lasts so long."""
 
 
 class RecordError(Exception):
@@ -95,11 +98,32 @@ def result_of(text: str) -> ExecutionResult | None:
     words = (result.cause, result.error)
     sound = (
         result.ended_by in names.ENDS
-        and all(type(each) is int for each in times)
-        and all(each is None or type(each) is int for each in codes)
-        and all(each is None or isinstance(each, str) for each in words)
+        and all(is_time(each) for each in times)
+        and all(each is None or is_number(each) for each in codes)
+        and all(each is None or _is_text(each) for each in words)
     )
     return result if sound else None
+
+
+def is_time(value: object) -> bool:
+    """Whether that is a time, or bytes, as a message can tell it."""
+    return type(value) is int and 0 <= value < _TIMES_END
+
+
+def is_number(value: object) -> bool:
+    """Whether that is a process id, an index or the like."""
+    return type(value) is int and 0 <= value < _NUMBERS_END
+
+
+def _is_text(value: object) -> bool:
+    """Whether that is a text as a message can tell it: JSON has halves of characters too."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def living_of(text: str) -> LivingTree | None:
@@ -109,8 +133,12 @@ def living_of(text: str) -> LivingTree | None:
         since_ms, rows = told["since_ms"], [list(each) for each in told["processes"]]
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    sound = type(since_ms) is int and all([type(each) for each in row] == [int, str, str] for row in rows)
+    sound = is_time(since_ms) and all(_is_process(row) for row in rows)
     return LivingTree(since_ms, tuple(LivingProcess(*row) for row in rows)) if sound and rows else None
+
+
+def _is_process(row: list[Any]) -> bool:
+    return len(row) == 3 and is_number(row[0]) and _is_text(row[1]) and _is_text(row[2])
 
 
 def plan_of(attempts: Sequence[Assignment], facts: dict[str, Any]) -> dict[str, Any]:
@@ -140,12 +168,14 @@ def assignment_of(fields: dict[str, Any]) -> Assignment:
 
 def _is_sound(made: Any) -> bool:
     texts = (made.job_id, made.token, made.device_id, made.org_id, made.app_version_id, made.test_path)
-    numbers = (made.attempt, made.round, made.timeout_ms, made.silence_timeout_ms, made.expected_ms)
+    times = (made.timeout_ms, made.silence_timeout_ms, made.expected_ms)
     return (
-        all(isinstance(each, str) for each in (*texts, made.build_format, made.build_package))
-        and all(type(each) is int for each in (*numbers, made.build_size_bytes, made.suite_size_bytes))
-        and all(each is None or isinstance(each, str) for each in (made.build_digest, made.suite_digest))
-        and (made.install_ms is None or type(made.install_ms) is int)
+        all(_is_text(each) for each in (*texts, made.build_format, made.build_package))
+        and all(is_time(each) for each in (*times, made.build_size_bytes, made.suite_size_bytes))
+        and (made.install_ms is None or is_time(made.install_ms))
+        and is_number(made.attempt)
+        and is_number(made.round)
+        and all(each is None or _is_text(each) for each in (made.build_digest, made.suite_digest))
         and isinstance(made.env, dict)
-        and all(isinstance(each, str) for each in made.env.values())
+        and all(_is_text(each) for pair in made.env.items() for each in pair)
     )

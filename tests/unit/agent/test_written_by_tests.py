@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -12,10 +13,13 @@ from typing import TextIO
 import pytest
 
 from qgjob_agent import execution_dir as names
+from qgjob_agent.execution_records import RecordError, fields_of
 from qgjob_agent.executions import Execution
 from tests.fakes.agent_core import assignment
 
 NESTED = "[" * 60_000
+HUGE = 10**30  # more than a field of a message takes
+NO_TEXT = "\ud800"  # which has no UTF-8
 
 
 @pytest.fixture
@@ -73,3 +77,76 @@ def test_what_is_no_process_id_is_nobodys(execution: Execution, number: str) -> 
     assert execution.adopt()
     assert (execution.supervisor_pid, execution._holder(), execution.pidfd) == (0, 0, -1)
     execution.close()
+
+
+ENDED = {
+    "ended_by": "exit",
+    "exit_code": 1,
+    "signal": None,
+    "cause": None,
+    "error": None,
+    "started_at_ms": 1,
+    "ended_at_ms": 2,
+    "duration_ms": 1,
+}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"started_at_ms": HUGE},
+        {"ended_at_ms": -1},
+        {"duration_ms": HUGE},
+        {"lost_output_bytes": HUGE},
+        {"exit_code": None, "signal": HUGE},
+        {"exit_code": HUGE},
+        {"ended_by": "not_started", "error": NO_TEXT},
+    ],
+)
+def test_a_result_that_no_message_can_tell_is_none(execution: Execution, said: dict[str, object]) -> None:
+    result = execution.path / names.RESULT
+    result.write_text(json.dumps(ENDED))
+    assert execution.result() is not None
+    result.write_text(json.dumps(ENDED | said))
+    assert execution.result() is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"attempt": HUGE},
+        {"attempt": -1},
+        {"timeout_ms": HUGE},
+        {"install_ms": HUGE},
+        {"install_ms": ""},
+        {"token": NO_TEXT},
+        {"env": {"A": NO_TEXT}},
+        {"env": {NO_TEXT: "A"}},
+    ],
+)
+def test_an_attempt_that_no_message_can_tell_is_not_known(execution: Execution, said: dict[str, object]) -> None:
+    spec = execution.path / names.SPEC
+    spec.write_text(json.dumps({"assignment": fields_of(execution.assignment)}))
+    assert Execution.found(execution.path) is not None
+    spec.write_text(json.dumps({"assignment": fields_of(execution.assignment) | said}))
+    with pytest.raises(RecordError):
+        Execution.found(execution.path)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"since_ms": HUGE}, {"since_ms": -1}, {"processes": [[HUGE, "a", "D"]]}, {"processes": [[2, NO_TEXT, "D"]]}],
+)
+def test_living_processes_that_there_can_t_be_are_none(execution: Execution, said: dict[str, object]) -> None:
+    told = {"since_ms": 1, "processes": [[2, "a", "D"]]}
+    living = execution.path / names.LIVING
+    living.write_text(json.dumps(told))
+    assert execution.living() is not None
+    living.write_text(json.dumps(told | said))
+    assert execution.living() is None
+
+
+def test_a_time_that_no_message_can_tell_is_not_known(execution: Execution) -> None:
+    for text, found in (("1", 1), (str(HUGE), 0), ("-1", 0)):
+        (execution.path / names.STARTED).write_text(text)
+        assert execution.started_at_ms == found

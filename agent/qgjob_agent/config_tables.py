@@ -15,7 +15,8 @@ from qgjob_agent.core.values import DeviceFacts, Target
 from qgjob_agent.device_rules import MAX_DEVICES
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_ON_NETWORK = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([1-9][0-9]{0,4})")
+_HOST = r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?|\[[0-9A-Fa-f:.]+\]"
+_ON_NETWORK = re.compile(rf"(?:{_HOST}):([1-9][0-9]{{0,4}})")
 _ENV_ALLOW = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "ANDROID_HOME", "JAVA_HOME")
 
 

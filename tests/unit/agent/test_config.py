@@ -212,7 +212,10 @@ WRONG: list[tuple[dict[str, str], str]] = [
             {"ADB_CONNECT": f"10.0.0.5:5555,{wrong}"},
             rf"^ADB_CONNECT: .* has '{wrong}', which is no address of a device; give HOST:PORT, as in",
         )
-        for wrong in ("10.0.0.6", "10.0.0.6:0", "10.0.0.6:05555", "10.0.0.6:70000", "tcp://phone:5555")
+        for wrong in (
+            *("10.0.0.6", "10.0.0.6:0", "10.0.0.6:05555", "10.0.0.6:70000", "tcp://phone:5555"),
+            *("10..0.6:5555", ".phone:5555", f"{'p' * 64}.lab:5555"),  # no names that a host can have
+        )
     ),
     (
         {"ADB_CONNECT": "[::1]:5555,phone.lab.example:40001", "ADB_SERIALS": "R5A,[::1]:5555"},

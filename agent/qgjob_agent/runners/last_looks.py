@@ -6,10 +6,9 @@ The supervisor waits for that a moment (last_look.py), and for no other reason t
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Any, Protocol
 
-from qgjob_agent.plain_file import created
+from qgjob_agent.plain_file import put_into
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,22 +67,9 @@ class LastLooks:
                 async with asyncio.timeout(_PICTURE_SECONDS):
                     picture = await screens(device_id)
                 if picture:
-                    await asyncio.to_thread(_put, folder / NAME, picture)
+                    await asyncio.to_thread(put_into, folder, NAME, picture)
         except (OSError, TimeoutError) as error:
             why = str(error) or f"the device did not answer within {_PICTURE_SECONDS:g} s"
             self._log.warning("last_look_failed", device_id=device_id, error=why)
         finally:
             execution.looked()
-
-
-def _put(path: Path, picture: bytes) -> None:
-    """A picture that is there whole or not at all. Raises OSError."""
-    draft = path.with_name(f".{path.name}.draft")
-    try:
-        with created(draft) as file:
-            file.write(picture)
-        draft.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            draft.unlink()
-        raise

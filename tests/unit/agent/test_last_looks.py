@@ -156,6 +156,22 @@ async def test_a_command_that_hangs_is_seen_too(tmp_path: Path) -> None:
     await runner.close()
 
 
+@pytest.mark.parametrize("theirs", ["a link", "nothing"])
+async def test_a_picture_goes_nowhere_but_into_the_test_s_own_folder(tmp_path: Path, theirs: str) -> None:
+    """Where a test has put something else in place of that."""
+    told, elsewhere = Told(), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    put = {"a link": f"ln -s {elsewhere}", "nothing": "test -n"}[theirs]
+    command = f'rmdir "$QGJOB_OUTPUT_DIR"; {put} "$QGJOB_OUTPUT_DIR"; sleep 60'
+    runner = runner_of(told, tmp_path, "sh", "-c", command, screens=Screens())
+    runner.start(DEVICE, [replace(assignment("t1"), timeout_ms=300)])
+    with capture_logs() as lines:
+        await until(lambda: any(isinstance(x, AttemptFinished) for x in told.events), "it does not end")
+    assert list(elsewhere.iterdir()) == []
+    assert [each["event"] for each in lines] == ["last_look_failed"]
+    await runner.close()
+
+
 # ---- what Appium said ----
 
 
@@ -166,7 +182,7 @@ class Taker:
         self.files: dict[str, bytes] = {}
 
     def take(self, _what: Assignment, files: Path, _output: Path, _end: object, _began_at_ms: int = 0) -> None:
-        self.files = {each.name: each.read_bytes() for each in files.iterdir()}
+        self.files = {each.name: each.read_bytes() for each in files.iterdir() if each.is_file()}
 
 
 class Host:
@@ -250,6 +266,19 @@ async def test_of_what_other_devices_did_meanwhile_nothing_is_kept(host: Host) -
     assert kept.startswith(b"[other devices used this Appium meanwhile")
     assert kept.endswith(b"\n[0a1b2c3d][HTTP] --> ours\n[ADB] adb -s emulator-5554 shell\n")
     assert b"theirs" not in kept
+
+
+async def test_what_appium_said_is_written_through_no_link(host: Host) -> None:
+    run = host.run()
+    host.tell(run, event="begin", appium_log=host.say(b""))
+    host.say(b"meanwhile\n")
+    files = run.execution.files_of(0)
+    files.rmdir()
+    files.symlink_to(host.folder)
+    with capture_logs() as lines:
+        host.left(run, timed_out)
+    assert [each["event"] for each in lines] == ["appium_log_not_kept"]
+    assert host.log.path.read_bytes() == b"of before\nmeanwhile\n"
 
 
 async def test_runs_one_after_the_other_share_nothing(host: Host) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qgjob_agent import execution_dir as names
 from qgjob_agent.core.events import AttemptFinished, AttemptKilled
 from qgjob_agent.core.values import Outcome
-from qgjob_agent.plain_file import created
+from qgjob_agent.plain_file import put_into
 from qgjob_agent.runners.appwright.appium_log import end_of, own_lines, readable
 
 if TYPE_CHECKING:
@@ -63,8 +63,7 @@ class Leaving:
             if run.shares_appium and part:
                 part = _SHARED + own_lines(part, run.device.udid, story.session_ids)
             if part:
-                with created(files / NAME) as file:
-                    file.write(end_of(part))
+                put_into(files, NAME, end_of(part))
         except OSError as error:
             why = error.strerror or str(error)
             self._log.warning("appium_log_not_kept", job_id=attempt.assignment.job_id, error=why)

@@ -64,6 +64,14 @@ class _Attempt:
         self.found_dead = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """The result that a supervisor left, and what it means for the attempt."""
+
+    result: ExecutionResult
+    end: _End
+
+
 class CommandRunner:
     """One attempt at a time on each device.
 
@@ -171,21 +179,21 @@ class CommandRunner:
         return LogFollower(execution.path / names.OUTPUT, what.job_id, what.token, self._sink)
 
     async def _settle(self, attempt: _Attempt) -> None:
-        if await result_of_ended(attempt.execution, self._log) is None:
+        if (result := await result_of_ended(attempt.execution, self._log)) is None:
             await attempt.watch.living.hunt()
         attempt.watch.living.over()
         self._last_looks.over(attempt.execution)
-        told = await asyncio.to_thread(_end_of, attempt.execution)
+        told = None if result is None else await asyncio.to_thread(_told_of, result, attempt.execution)
         self._sink.report([self._end(attempt, told)])
 
-    def _end(self, attempt: _Attempt, told: _End | None) -> _End:
-        """What the end of an execution means; nothing of it lives. `told` is what its result says."""
+    def _end(self, attempt: _Attempt, told: _Told | None) -> _End:
+        """What the end of an execution means; nothing of it lives."""
         execution = attempt.execution
         token = execution.assignment.token
-        self._tell_end_of_log(attempt.follower, execution.result())
+        self._tell_end_of_log(attempt.follower, None if told is None else told.result)
         del self._attempts[token]
         if told is not None:
-            end = told
+            end = told.end
         elif attempt.found_dead:
             end = AttemptKilled(token, wall_ms(), DeathCause.AGENT_LOST)
         else:
@@ -243,9 +251,10 @@ class CommandRunner:
             execution, told = found
             if execution.assignment.token in settled:
                 # An earlier daemon spooled the result, and may not have told all of the output.
-                self._tell_end_of_log(self._follower(execution), execution.result())
-                self._ended[execution.assignment.token] = (execution, told)
-                self._put_aside(execution, told)
+                self._tell_end_of_log(self._follower(execution), None if told is None else told.result)
+                end = None if told is None else told.end
+                self._ended[execution.assignment.token] = (execution, end)
+                self._put_aside(execution, end)
                 continue
             recovery.attempts.append(RunningAttempt(execution.assignment, execution.started_at_ms))
             lives = execution.adopt()
@@ -268,16 +277,16 @@ class CommandRunner:
         await self._leftovers.close()
 
 
-def _found(path: Path) -> tuple[Execution, _End | None] | None:
+def _found(path: Path) -> tuple[Execution, _Told | None] | None:
     """The execution that an earlier daemon began there, and how that ended, by what it left."""
     execution = Execution.found(path)
-    return None if execution is None else (execution, _end_of(execution))
+    result = None if execution is None else execution.result()
+    return None if execution is None else (execution, None if result is None else _told_of(result, execution))
 
 
-def _end_of(execution: Execution) -> _End | None:
-    """What its result says; None without one. Looks at what the test left, so it is not for the event loop."""
-    result = execution.result()
-    return None if result is None else event_of_result(execution.assignment.token, result, execution)
+def _told_of(result: ExecutionResult, execution: Execution) -> _Told:
+    """Looks at what the test left, so it is not for the event loop."""
+    return _Told(result, event_of_result(execution.assignment.token, result, execution))
 
 
 def _values(device: DeviceFacts, assignment: Assignment, output_dir: Path) -> dict[str, str]:

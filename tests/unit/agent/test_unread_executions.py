@@ -45,13 +45,21 @@ WITHHELD = [errno.EIO, errno.EACCES, errno.EMFILE]
 
 
 @contextmanager
-def withheld(monkeypatch: pytest.MonkeyPatch, name: str, number: int, times: int | None = None) -> Iterator[list[str]]:
-    """Files of that name can't be opened, so many times or for as long as this lasts. Gives those that were tried."""
+def withheld(
+    monkeypatch: pytest.MonkeyPatch, name: str, number: int, times: int | None = None, after: int = 0
+) -> Iterator[list[str]]:
+    """Files of that name can't be opened, so many times or for as long as this lasts. Gives those that were tried.
+
+    The first ones, `after`, are given.
+    """
     tried: list[str] = []
+    given: list[str] = []
     really = os.open
 
     def refuse(path: Any, *values: Any, **named: Any) -> int:
-        if str(path).endswith(f"/{name}") and (times is None or len(tried) < times):
+        if str(path).endswith(f"/{name}") and len(given) < after:
+            given.append(str(path))
+        elif str(path).endswith(f"/{name}") and (times is None or len(tried) < times):
             tried.append(str(path))
             raise OSError(number, os.strerror(number), str(path))
         return really(path, *values, **named)
@@ -221,6 +229,25 @@ async def test_a_result_that_the_disk_withholds_for_a_while_is_told(
     assert len(tried) == 2
     assert [each.finished.outcome for each in told.events if isinstance(each, AttemptFinished)] == [Outcome.PASSED]
     await runner.close()
+
+
+async def test_a_result_that_was_read_is_asked_for_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk may withhold it then: that ended the agent."""
+    told, faults = Told(), list[Exception]()
+    (tmp_path / "suite").mkdir()
+    bench = Bench(tmp_path)
+    bench.failed = told.failed = faults.append  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr("qgjob_agent.result_file.ResultEar.heard", lambda _: "")
+    command, appwright = runner_of(told, tmp_path, "true"), bench.runner()
+    with withheld(monkeypatch, names.RESULT, errno.EMFILE, after=1):
+        command.start(DEVICE, [assignment("t1")])
+        await until(lambda: faults or (told.events and isinstance(told.events[-1], AttemptFinished)), "it does not end")
+    with withheld(monkeypatch, names.RESULT, errno.EMFILE, after=1):
+        appwright.start(PHONE, [bench.job("a")])
+        await until(lambda: faults or not appwright._lines["d1"], "it does not end")
+    assert faults == []
+    await command.close()
+    await appwright.close()
 
 
 @pytest.mark.parametrize("for_long", [False, True])

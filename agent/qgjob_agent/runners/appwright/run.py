@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from qgjob_agent.core.events import AttemptEvent
     from qgjob_agent.core.values import Assignment, DeviceFacts
+    from qgjob_agent.execution_records import ExecutionResult
     from qgjob_agent.execution_watch import ExecutionWatch
     from qgjob_agent.planned_executions import PlannedExecution
     from qgjob_agent.runners.appwright.cloud import Desk
@@ -188,13 +189,14 @@ class Run:
         except RecursionError as error:
             raise ValueError(f"{PLAN_FILE} is nested too deeply") from error
 
-    def conclude(self) -> tuple[list[AttemptEvent], list[list[Assignment]]]:
+    def conclude(self, result: ExecutionResult | None) -> tuple[list[AttemptEvent], list[list[Assignment]]]:
         """Nothing of the run lives: what is to be told, and what goes on in other runs, in which groups.
+
+        `result` is what its supervisor left, if it did.
 
         Raises OSError where the disk does not say who has an attempt: what was begun must not go on elsewhere.
         """
         claims = {each.index: self.execution.claim(each.index) for each in self.left}  # or nothing is told yet
-        result = self.execution.result()
         events = self.read()
         dead = self.found_dead
         if self.withheld() is not None:  # how it ended says nothing of attempts that may have told their end

@@ -205,7 +205,7 @@ class AppwrightRunner:
         execution, settings = run.execution, self._settings
         try:
             if not ready.versions.fast and not execution.begin(run.left[0].index):
-                self._over(run, run.conclude()[0])  # taken back by an earlier daemon
+                self._over(run, run.conclude(None)[0])  # taken back by an earlier daemon
                 return
             (execution.path / PLAN_FILE).write_text(json.dumps(plan_of(run, ready, settings)), "utf-8")
             command = command_of(run, ready, settings, 0.0 if ready.in_cloud else self._last_looks.seconds)
@@ -244,7 +244,7 @@ class AppwrightRunner:
         self._work.spawn(self._settle(run, living), "appwright-end")
 
     async def _settle(self, run: Run, living: LivingWatch) -> None:
-        if await result_of_ended(run.execution, self._log) is None:
+        if (result := await result_of_ended(run.execution, self._log)) is None:
             await living.hunt()
         living.over()
         self._last_looks.over(run.execution)
@@ -252,7 +252,7 @@ class AppwrightRunner:
         events = await read_to_the_end(run.execution, run.read, run.withheld, self._log)
         await self._ends.close(run)
         # Only now: meanwhile the core may have taken back what goes on, and others may have joined.
-        ended, again = run.conclude()
+        ended, again = run.conclude(result)
         if again:
             self._log.info("appwright_goes_on", attempts=sum(map(len, again)), device_id=run.device.device_id)
         self._over(run, events + ended, again)

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.values import DeathCause
+from qgjob_agent.errors import StateDirError
 from qgjob_agent.execution_folder import ExecutionFolder
 from qgjob_agent.execution_records import RecordError, record_of
 from qgjob_agent.kill_pace import KillPace
 from qgjob_agent.leftovers import remove_tree
+from qgjob_agent.plain_file import is_withheld
 from qgjob_agent.process_tree import hunt
 
 if TYPE_CHECKING:
@@ -41,9 +43,11 @@ async def look_through(
 ) -> list[tuple[Path, T | None]]:
     """Each folder below `root` with what `read` says of it; None: nothing was begun there, or nothing of it lives.
 
-    `read` is called beside the event loop. It may raise OSError where the disk does not say, and RecordError.
+    `read` is called beside the event loop. It may raise OSError where the disk does not say, and RecordError. Raises
+    StateDirError where the disk does not say for long which folders there are.
     """
-    tried = await asyncio.to_thread(lambda: _tried(root, read))
+    paths = await _below(root, log)
+    tried = await asyncio.to_thread(lambda: [_tried(path, read) for path in paths])
     ending = [
         asyncio.create_task(_again(path, read, told, grace_seconds, log), name="execution-unread")
         for path, told in tried
@@ -57,14 +61,21 @@ async def look_through(
     return [(path, again[path] if isinstance(told, Exception) else told) for path, told in tried]
 
 
-def _tried(root: Path, read: Callable[[Path], T | None]) -> list[tuple[Path, T | Exception | None]]:
-    found: list[tuple[Path, T | Exception | None]] = []
-    for path in sorted(root.iterdir()) if root.is_dir() else []:
-        try:
-            found.append((path, read(path)))
-        except (OSError, RecordError) as error:
-            found.append((path, error))
-    return found
+async def _below(root: Path, log: Any) -> list[Path]:
+    try:
+        return await patiently(root, lambda: sorted(root.iterdir()), log)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        why = f"what an earlier life of this agent began in {str(root)!r} can't be read: {_said(error)}"
+        raise StateDirError(f"{why}; it may live, so nothing is begun: mend that and start the agent again") from error
+
+
+def _tried(path: Path, read: Callable[[Path], T | None]) -> tuple[Path, T | Exception | None]:
+    try:
+        return path, read(path)
+    except (OSError, RecordError) as error:
+        return path, error
 
 
 async def _again(
@@ -113,13 +124,15 @@ class _Patience:
 
 
 async def patiently(path: Path, read: Callable[[], T], log: Any) -> T:
-    """What `read` gives, asked again while the disk withholds it. Raises its OSError when that takes too long."""
+    """What `read` gives, asked again while the disk withholds it. Raises its OSError when that takes too long, and at
+    once where that is an answer.
+    """
     patience = _Patience(path, log)
     while True:
         try:
             return await asyncio.to_thread(read)
         except OSError as error:
-            if not await patience.wait(error):
+            if not is_withheld(error) or not await patience.wait(error):
                 raise
 
 

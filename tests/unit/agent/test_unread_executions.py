@@ -18,6 +18,7 @@ from qgjob_agent import execution_dir as names
 from qgjob_agent import unread_executions
 from qgjob_agent.core.events import AttemptFinished, AttemptKilled, AttemptStarted
 from qgjob_agent.core.values import DeathCause, Outcome
+from qgjob_agent.errors import StateDirError
 from qgjob_agent.execution_folder import ExecutionFolder
 from qgjob_agent.execution_records import RecordError
 from qgjob_agent.executions import Execution
@@ -192,6 +193,36 @@ async def test_an_execution_that_the_disk_withholds_for_a_while_is_found(
         change(execution.path / names.SPEC, lambda told: told.clear())
         await recovered(tmp_path)
         reaped(execution)
+
+
+@pytest.mark.parametrize("for_long", [False, True])
+async def test_that_the_disk_withholds_which_executions_there_are_is_no_sign_of_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, for_long: bool
+) -> None:
+    """Nothing may be begun beside them."""
+    monkeypatch.setattr(unread_executions, "PATIENCE_SECONDS", 0.1 if for_long else 60.0)
+    execution = Execution.new(tmp_path / "executions", assignment("t1"))
+    really, tried = os.listdir, list[str]()
+
+    def refuse(path: Any) -> list[str]:
+        if Path(path) == tmp_path / "executions" and (for_long or len(tried) < 2):
+            tried.append(str(path))
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+        return really(path)
+
+    async def found() -> list[Path]:
+        given = await unread_executions.look_through(tmp_path / "executions", lambda _: None, 0.2, log)
+        return [path for path, _ in given]
+
+    log: Any = structlog.get_logger()
+    with capture_logs() as logs, monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", refuse)
+        if for_long:
+            with pytest.raises(StateDirError, match=r"executions' can't be read: Too many open files"):
+                await found()
+        else:
+            assert await found() == [execution.path]
+    assert [each["event"] for each in logs] == ["execution_not_read"]
 
 
 @pytest.mark.parametrize("how", ["its supervisor ends it", "its supervisor is dead", "its supervisor does not hear"])

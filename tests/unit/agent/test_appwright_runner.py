@@ -232,6 +232,19 @@ async def test_a_suite_that_can_not_run_says_what_to_do_and_is_no_devices_fault(
     await idle(runner)
 
 
+async def test_what_keeps_a_run_from_beginning_is_told_of_each_attempt_by_itself(bench: Bench) -> None:
+    """The core writes into each what is its own: the installation that one of them waited for was lost with it."""
+    (bench.suite / "node_modules" / "playwright" / "package.json").unlink()
+    runner = bench.runner()
+    runner.start(DEVICE, [bench.job("a"), bench.job("b")])
+    await bench.outcomes("a", "b")
+    first, second = (bench.last(token) for token in "ab")
+    assert isinstance(first, AttemptFinished)
+    assert isinstance(second, AttemptFinished)
+    assert first.finished is not second.finished
+    await idle(runner)
+
+
 async def test_without_appium_or_node_the_device_can_not_be_used(bench: Bench) -> None:
     bench.node = bench.folder / "gone"
     runner = bench.runner()

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from qgjob_agent.clock import wall_ms
 from qgjob_agent.core.events import AttemptFinished, AttemptInstalled, AttemptKilled, RunningAttempt
-from qgjob_agent.core.values import DeathCause, DeviceFacts, Finished, Outcome, Target
-from qgjob_agent.devices.app import App, AppUnknownError
+from qgjob_agent.core.values import DeathCause, DeviceFacts, Target
+from qgjob_agent.devices.app import App
 from qgjob_agent.disk_watch import is_of_the_disk
 from qgjob_agent.execution_watch import ExecutionWatch
 from qgjob_agent.leftovers import Leftovers
 from qgjob_agent.living_trees import LivingWatch
 from qgjob_agent.planned_executions import PlannedExecution
 from qgjob_agent.runners.appwright import plan as planning
-from qgjob_agent.runners.appwright.appium import AppiumError
 from qgjob_agent.runners.appwright.cloud import FOLDER, Desk
 from qgjob_agent.runners.appwright.launching import AppwrightSettings, Ready, attempt_of, command_of, plan_of
 from qgjob_agent.runners.appwright.leaving import Leaving
@@ -28,7 +27,7 @@ from qgjob_agent.runners.appwright.readying import Readying
 from qgjob_agent.runners.appwright.remembered import Facts, find, read
 from qgjob_agent.runners.appwright.run import PLAN_FILE, Attempt, Run
 from qgjob_agent.runners.appwright.session_ends import SessionEnds
-from qgjob_agent.runners.appwright.versions import SuiteError
+from qgjob_agent.runners.appwright.unbegun import UNREADY, not_in_suite, not_startable, unready
 from qgjob_agent.runners.base import Recovery
 from qgjob_agent.runners.last_looks import LastLooks
 from qgjob_agent.unread_executions import look_through, read_to_the_end, result_of_ended
@@ -155,8 +154,7 @@ class AppwrightRunner:
             if is_of_the_disk(error):
                 self._sink.not_begun(assignment.token, error.strerror or str(error))
             else:
-                finished = _failed(Outcome.DEVICE_ERROR, f"not startable: {error}", host_unfit=True)
-                self._sink.report([AttemptFinished(assignment.token, finished)])
+                self._sink.report([AttemptFinished(assignment.token, not_startable(error))])
 
     def _next(self, device_id: str) -> None:
         """Begins the next run of a device, if none is under way."""
@@ -178,12 +176,8 @@ class AppwrightRunner:
         """Makes ready what the run needs, then begins it with those that nobody took back meanwhile."""
         try:
             ready = await self._readying.ready(run)
-        except (SuiteError, AppiumError, AppUnknownError) as error:
-            outcome = Outcome.DEVICE_ERROR if isinstance(error, AppiumError) else Outcome.PROVIDER_ERROR
-            unresolvable = isinstance(error, AppUnknownError) and error.unresolvable
-            unfit = isinstance(error, AppiumError) and error.host_unfit
-            why = _failed(outcome, str(error), unresolvable=unresolvable, host_unfit=unfit)
-            finished = [run.finish(attempt, why) for attempt in run.left]
+        except UNREADY as error:
+            finished = [run.finish(attempt, unready(error)) for attempt in run.left]
             self._over(run, [event for events in finished for event in events])
             return
         events: list[AttemptEvent] = []
@@ -191,8 +185,7 @@ class AppwrightRunner:
             try:
                 planning.test_file(ready.suite, attempt.assignment.test_path)
             except planning.TestPathError as error:
-                why = _failed(Outcome.PROVIDER_ERROR, str(error), unresolvable=True)
-                events += run.finish(attempt, why)
+                events += run.finish(attempt, not_in_suite(error))
         if not run.left:
             self._over(run, events)
         elif not ready.versions.fast and len(run.attempts) > 1:  # nothing would keep a file from beginning
@@ -394,8 +387,3 @@ class AppwrightRunner:
         self._slots.close()
         await self._leftovers.close()
         await self._appium.close()
-
-
-def _failed(outcome: Outcome, error: str, *, unresolvable: bool = False, host_unfit: bool = False) -> Finished:
-    now = wall_ms()
-    return Finished(outcome, now, now, 0, error=error, unresolvable=unresolvable, host_unfit=host_unfit)

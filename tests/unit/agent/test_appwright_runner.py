@@ -272,6 +272,21 @@ async def test_without_appium_or_node_the_device_can_not_be_used(bench: Bench) -
     await idle(runner)
 
 
+async def test_what_the_system_refuses_before_a_run_begins_costs_its_attempts_and_not_the_agent(bench: Bench) -> None:
+    (bench.folder / "state" / "appium.json" / "no file").mkdir(parents=True)
+    packages(bench.folder / "other")
+    bench.suite = bench.folder / "other"
+    runner = bench.runner()
+    runner.start(DEVICE, [bench.job("a"), bench.job("b")])
+    assert [outcome for outcome, _ in await bench.outcomes("a", "b")] == [Outcome.DEVICE_ERROR] * 2
+    end = bench.last("a")
+    assert isinstance(end, AttemptFinished)
+    assert end.finished.host_unfit
+    assert (end.finished.error or "").startswith("not startable: ")
+    await idle(runner)
+    assert runner._attempts == {}
+
+
 async def test_a_build_that_nobody_knows_is_told_and_one_that_is_known_reaches_the_test(bench: Bench) -> None:
     async def unknown(what: Assignment, device: DeviceFacts) -> App:
         raise AppUnknownError(f"nobody pushed {what.app_version_id}", unresolvable=True)

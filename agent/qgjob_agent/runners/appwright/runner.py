@@ -180,6 +180,9 @@ class AppwrightRunner:
             finished = [run.finish(attempt, unready(error)) for attempt in run.left]
             self._over(run, [event for events in finished for event in events])
             return
+        except OSError as error:  # the disk, or what the host is short of
+            self._give_back(run, error)
+            return
         events: list[AttemptEvent] = []
         for attempt in run.left:
             try:
@@ -204,11 +207,7 @@ class AppwrightRunner:
             command = command_of(run, ready, settings, 0.0 if ready.in_cloud else self._last_looks.seconds)
             begun = execution.launch(command, self._lease(), settings.lease_path, ready.held)
         except OSError as error:
-            execution.close()
-            group = [attempt.assignment for attempt in run.left]
-            self._put_away(run, [])
-            self._refuse(group, error)
-            self._next(run.device.device_id)
+            self._give_back(run, error)
             return
         if ready.appium_log is not None:
             self._leaving.begins(run)
@@ -216,6 +215,14 @@ class AppwrightRunner:
         watch = self._watch(run)
         watch.wait_for_ready(begun)
         watch.follow()
+
+    def _give_back(self, run: Run, error: OSError) -> None:
+        """The host refused to begin a run, of which nothing lives."""
+        run.execution.close()
+        group = [attempt.assignment for attempt in run.left]
+        self._put_away(run, [])
+        self._refuse(group, error)
+        self._next(run.device.device_id)
 
     # ---- watching ----
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +28,7 @@ def log(tmp_path: Path) -> AppiumLog:
 
 
 def now(log: AppiumLog) -> Mark:
-    return Mark(log.path.stat().st_ino, log.path.stat().st_size)
+    return Mark.at(log.path.stat())
 
 
 def say(log: AppiumLog, text: bytes) -> Mark:
@@ -41,6 +43,7 @@ def test_a_part_is_what_was_written_between_two_marks(log: AppiumLog) -> None:
     say(log, b"after\n")
     assert log.part(since, until) == b"meanwhile\n"
     assert log.part(since, None) == b"meanwhile\nafter\n"
+    assert log.part(replace(since, size=(1 << 63) - 1), replace(until, size=(1 << 63) - 1)) == b""
 
 
 def test_of_a_log_that_was_cut_meanwhile_the_rest_is_taken(log: AppiumLog) -> None:
@@ -116,7 +119,16 @@ def test_colours_are_left_out() -> None:
     assert readable(b"\x1b[38;5;90m[0a1b2c3d]\x1b[0m\x1b[38;5;12m[HTTP]\x1b[0m --> GET") == b"[0a1b2c3d][HTTP] --> GET"
 
 
-@pytest.mark.parametrize("told", [None, [], [1], [1, 2, 3], ["1", 2], [1, -1], [True, 2], [1, 1 << 70], {"file": 1}])
+@pytest.mark.parametrize(
+    "told",
+    [None, [], [1], [1, 2, 3], ["1", 2], [1, -1], [True, 2], [1, 1 << 70], [1 << 70, 1], [1, 1 << 63], {"file": 1}],
+)
 def test_a_mark_that_is_none(told: object) -> None:
     assert Mark.of(told) is None
     assert Mark.of([3, 4]) == Mark(3, 4)
+
+
+@pytest.mark.parametrize(("number", "told"), [(2**60 + 1, 1152921504606847000), (2**64 - 1, 18446744073709552000)])
+def test_a_file_is_known_by_a_number_that_javascript_has_not_all_digits_of(number: int, told: int) -> None:
+    """As overlays of several disks number theirs."""
+    assert Mark.of([told, 4]) == Mark.at(os.stat_result((0o100600, number, 1, 1, 0, 0, 4, 0, 0, 0)))

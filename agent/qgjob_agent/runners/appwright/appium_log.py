@@ -21,7 +21,8 @@ MOST_BYTES = 1_000_000
 """Of one attempt; the end of it tells most."""
 _READ_BYTES = 2_000_000
 """Own lines are looked for in the event loop: in so many bytes that takes some 25 ms."""
-_MOST_NUMBER = 1 << 63
+_FILES_END = 1 << 65  # a number of 64 bits is rounded up to more
+_SIZES_END = 1 << 63
 _SIGNATURE = 8
 _COLOUR = re.compile(rb"\x1b\[[\d;]*m")
 _NEW = re.compile(rb"(\S+ \S+ - )?\[")
@@ -30,7 +31,7 @@ _NEW = re.compile(rb"(\S+ \S+ - )?\[")
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A place in the log: the number of its file, and how many bytes that had."""
+    """A place in the log: the number of its file as a run tells it, and how many bytes that had."""
 
     file: int
     size: int
@@ -41,8 +42,18 @@ class Mark:
         if not isinstance(told, list) or len(told) != 2:
             return None
         file, size = told
-        fits = type(file) is int and type(size) is int and 0 <= file < _MOST_NUMBER and 0 <= size < _MOST_NUMBER
-        return cls(file, size) if fits else None
+        fits = type(file) is int and type(size) is int and 0 <= file < _FILES_END and 0 <= size < _SIZES_END
+        return cls(_rounded(file), size) if fits else None
+
+    @classmethod
+    def at(cls, status: os.stat_result) -> Mark:
+        """The end of a file, whose number is known as a run tells it."""
+        return cls(_rounded(status.st_ino), status.st_size)
+
+
+def _rounded(number: int) -> int:
+    """As JavaScript has it, with 53 bits: some file systems number their files with all of 64."""
+    return int(float(number))
 
 
 class AppiumLog:
@@ -65,7 +76,7 @@ class AppiumLog:
         """Whether a mark is of this log, or of the one before."""
         for path in (self.path, self._earlier):
             with contextlib.suppress(OSError):  # it is not there
-                if path.stat().st_ino == mark.file:
+                if Mark.at(path.stat()).file == mark.file:
                     return True
         return False
 
@@ -77,23 +88,18 @@ class AppiumLog:
         if self._beside is not None and self._beside.has(since):
             return self._beside.part(since, until)
         with opened(self.path) as file:
-            here, size = _mark(file.fileno())
-            end = until.size if until is not None and until.file == here else size
-            if since.file == here:
+            here = Mark.at(os.fstat(file.fileno()))
+            end = until.size if until is not None and until.file == here.file else here.size
+            if since.file == here.file:
                 return _between(file.fileno(), since.size if since.size <= end else 0, end)  # it was cut meanwhile
             last = _between(file.fileno(), 0, end)
         try:
             with opened(self._earlier) as file:
-                earlier, size = _mark(file.fileno())
-                first = _between(file.fileno(), since.size, size)
+                earlier = Mark.at(os.fstat(file.fileno()))
+                first = _between(file.fileno(), since.size, earlier.size)
         except FileNotFoundError:
             return b""
-        return (first + last)[-_READ_BYTES:] if earlier == since.file else b""
-
-
-def _mark(fd: int) -> tuple[int, int]:
-    status = os.fstat(fd)
-    return status.st_ino, status.st_size
+        return (first + last)[-_READ_BYTES:] if earlier.file == since.file else b""
 
 
 def _between(fd: int, start: int, end: int) -> bytes:

@@ -94,12 +94,13 @@ def result_of(text: str) -> ExecutionResult | None:
     except (ValueError, TypeError, RecursionError):
         return None
     times = (result.started_at_ms, result.ended_at_ms, result.duration_ms, result.lost_output_bytes)
-    codes = (result.exit_code, result.signal, result.attempt)
+    codes = (result.exit_code, result.signal)
     words = (result.cause, result.error)
     sound = (
         result.ended_by in names.ENDS
         and all(is_time(each) for each in times)
         and all(each is None or is_number(each) for each in codes)
+        and (result.attempt is None or type(result.attempt) is int)  # it is compared, and not told
         and all(each is None or _is_text(each) for each in words)
     )
     return result if sound else None

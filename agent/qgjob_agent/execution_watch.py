@@ -69,10 +69,16 @@ class ExecutionWatch:
     def _tick(self) -> None:
         self._look()
         self.living.look()
-        if self._execution.pidfd < 0 and not self._execution.supervised:
+        if self._execution.pidfd < 0 and self._is_over():
             self.end()
         else:
             self._tick_later()
+
+    def _is_over(self) -> bool:
+        try:
+            return not self._execution.supervised
+        except OSError:  # the disk does not say: it is asked again
+            return False
 
     def end(self) -> None:
         """The supervisor has ended: its tree is dead, unless it was killed itself."""

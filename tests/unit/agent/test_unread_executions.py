@@ -262,6 +262,23 @@ async def test_a_result_that_the_disk_withholds_for_a_while_is_told(
     await runner.close()
 
 
+async def test_a_supervisor_of_which_the_disk_does_not_say_whether_it_lives_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the system has no better way to see its end than its lock."""
+    monkeypatch.delattr(os, "pidfd_open")
+    told, faults = Told(), list[Exception]()
+    told.failed = faults.append  # type: ignore[method-assign,assignment]
+    runner = runner_of(told, tmp_path, "true")
+    runner.start(DEVICE, [assignment("t1")])
+    execution = runner._attempts["t1"].execution
+    with withheld(monkeypatch, names.LOCK, errno.EMFILE, times=4) as tried:  # each look tries two ways
+        await until(lambda: faults or any(isinstance(x, AttemptFinished) for x in told.events), "it does not end")
+    assert (faults, len(tried)) == ([], 4)
+    await runner.close()
+    reaped(execution)
+
+
 async def test_a_result_that_was_read_is_asked_for_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk may withhold it then: that ended the agent."""
     told, faults = Told(), list[Exception]()

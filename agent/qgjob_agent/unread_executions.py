@@ -35,6 +35,8 @@ FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
 SUPERVISOR_SECONDS = 10.0
 """So long after its grace a supervisor may take to end its tree; then it is killed, and its tree hunted down."""
+LAST_SECONDS = 5.0
+"""So long a supervisor without a tree may take to leave its result; then its folder goes all the same."""
 _LOOK_SECONDS = 0.05
 
 
@@ -163,14 +165,14 @@ async def result_of_ended(execution: ExecutionFolder, log: Any) -> ExecutionResu
 
 
 async def _end(folder: ExecutionFolder, grace_seconds: float, log: Any) -> None:
-    """Ends the tree of an execution: by its supervisor, as long as that lives and does it. Raises OSError."""
+    """Ends the tree of an execution: by its supervisor, as long as that lives and does it. Raises OSError.
+
+    A supervisor that can't be told or killed, since its lock does not say who it is, ends with its tree.
+    """
     if folder.adopt():
         folder.cancel(DeathCause.AGENT_LOST, grace_seconds)
-        kill_at = monotonic_seconds() + grace_seconds + SUPERVISOR_SECONDS
-        while folder.supervised:
-            if monotonic_seconds() >= kill_at:
-                folder.kill_supervisor()
-            await asyncio.sleep(_LOOK_SECONDS)
+        if not await _supervisor_ends(folder, grace_seconds + SUPERVISOR_SECONDS):
+            folder.kill_supervisor()
     folder.close()
     pace, told = KillPace(), tuple[int, ...]()
     while living := await asyncio.to_thread(hunt, names.MARKER, folder.path.name, folder.cgroup, 0.0):
@@ -179,6 +181,17 @@ async def _end(folder: ExecutionFolder, grace_seconds: float, log: Any) -> None:
             log.warning("execution_will_not_end", path=str(folder.path), pids=list(step.stuck))
             told = step.stuck
         await asyncio.sleep(step.pause_seconds)
+    await _supervisor_ends(folder, LAST_SECONDS)
+
+
+async def _supervisor_ends(folder: ExecutionFolder, seconds: float) -> bool:
+    """Waits for it. False where it takes longer."""
+    give_up_at = monotonic_seconds() + seconds
+    while folder.supervised:
+        if monotonic_seconds() >= give_up_at:
+            return False
+        await asyncio.sleep(_LOOK_SECONDS)
+    return True
 
 
 def _said(error: Exception) -> str:

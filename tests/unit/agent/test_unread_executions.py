@@ -225,7 +225,10 @@ async def test_that_the_disk_withholds_which_executions_there_are_is_no_sign_of_
     assert [each["event"] for each in logs] == ["execution_not_read"]
 
 
-@pytest.mark.parametrize("how", ["its supervisor ends it", "its supervisor is dead", "its supervisor does not hear"])
+@pytest.mark.parametrize(
+    "how",
+    ["its supervisor ends it", "its supervisor is dead", "its supervisor does not hear", "its supervisor is not known"],
+)
 async def test_what_is_withheld_for_long_is_ended_before_another_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
@@ -238,6 +241,8 @@ async def test_what_is_withheld_for_long_is_ended_before_another_begins(
         execution.process.kill()
         execution.process.wait()
         assert lives(execution)
+    if how == "its supervisor is not known":
+        (execution.path / names.LOCK).write_text("a test has overwritten it")
     if how == "its supervisor does not hear":
         monkeypatch.setattr(ExecutionFolder, "cancel", lambda *_: None)
     with capture_logs() as logs, withheld(monkeypatch, names.SPEC, errno.EIO):

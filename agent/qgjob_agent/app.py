@@ -11,7 +11,7 @@ import socket
 import sys
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
@@ -36,9 +36,6 @@ from qgjob_agent.state_dir import EpochFile, StateDir
 from qgjob_agent.tasks import end_tasks
 from qgjob_agent.transitions import LEVELS, Transitions, configure_logging
 from qgjob_agent.unread_executions import end_of_others
-
-if TYPE_CHECKING:
-    pass
 
 _GC_THRESHOLD = 50_000  # attempts are made and dropped in thousands; none of it is cyclic
 _LEAVE_SECONDS = 3.0

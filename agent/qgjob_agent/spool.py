@@ -42,7 +42,7 @@ class Spool:
         self._beside.unlink(missing_ok=True)  # of a daemon that died while it rewrote the journal
         try:
             self._load()
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             os.close(self._fd)
             raise StateDirError(
                 f"results in {str(path)!r} are not as this version writes them ({error}), and none of them is lost; "

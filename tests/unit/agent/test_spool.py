@@ -63,12 +63,14 @@ def test_a_cause_that_earlier_versions_do_not_know_is_kept_beside_one_that_they_
         b'["+",[[1,"acme~1","t1",1,"d1","finished","later",1,2,3,null,null,null,false,true]]]',
         b'["+",[[1,"acme~1","t1",1,"d1","dead","later",7,true]]]',
         b'["+",[[1,"acme~1","t1",1,"d1","dead","revoked",7,true,"later"]]]',
+        b'["cause",[{"2":"later"}]]',
+        b'["cause",["2 later"]]',
     ],
 )
 def test_results_of_a_newer_version_are_said_to_be_and_stay(tmp_path: Path, entry: bytes) -> None:
     path = tmp_path / "spool"
     spool = Spool(path)
-    spool.append([finished(2)])
+    spool.append([finished(1), dead(2)])
     spool.close()
     with path.open("ab") as file:
         file.write(b"%08x %b\n" % (zlib.crc32(entry), entry))

@@ -10,6 +10,8 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+import psutil
+
 from qgjob_agent import execution_dir as names
 from qgjob_agent.execution_records import is_number, is_time, living_of, result_of
 from qgjob_agent.leftovers import remove_tree
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
     from qgjob_agent.core.values import DeathCause, LivingTree
     from qgjob_agent.execution_records import ExecutionResult
+
+SUPERVISOR = "qgjob_agent.supervisor"
+"""The module that supervisors are started with."""
 
 
 class ExecutionFolder:
@@ -51,7 +56,7 @@ class ExecutionFolder:
     def adopt(self) -> bool:
         """Finds the supervisor of an earlier daemon; False if it does not live any more."""
         self._listen()
-        self._watch(self._holder())
+        self._watch(self._supervisor())
         # Asked after the pidfd is open: as the lock is held now, the process id was the supervisor's then.
         if self.supervised:
             return True
@@ -65,6 +70,16 @@ class ExecutionFolder:
         except (OSError, ValueError):
             return 0
         return pid if is_number(pid) else 0  # others mean a group, or all processes
+
+    def _supervisor(self) -> int:
+        """The process id of the supervisor, looked for where the lock names none: a test may write there.
+
+        0 where there is none. Raises as `supervised` does.
+        """
+        pid = self._holder()
+        if _supervises(pid, self.path.name) or not self.supervised:
+            return pid
+        return next((each for each in psutil.pids() if _supervises(each, self.path.name)), 0)
 
     @property
     def supervised(self) -> bool:
@@ -117,7 +132,7 @@ class ExecutionFolder:
         with contextlib.suppress(ProcessLookupError):
             if self.pidfd >= 0:
                 signal.pidfd_send_signal(self.pidfd, signal.SIGTERM)
-            elif self.supervised and (pid := self.supervisor_pid or self._holder()):
+            elif self.supervised and (pid := self.supervisor_pid or self._supervisor()):
                 os.kill(pid, signal.SIGTERM)
 
     def kill_supervisor(self) -> None:
@@ -125,7 +140,7 @@ class ExecutionFolder:
         with contextlib.suppress(ProcessLookupError):
             if self.pidfd >= 0:
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-            elif self.supervised and (pid := self.supervisor_pid or self._holder()):
+            elif self.supervised and (pid := self.supervisor_pid or self._supervisor()):
                 os.kill(pid, signal.SIGKILL)
 
     def result(self) -> ExecutionResult | None:
@@ -187,3 +202,12 @@ class ExecutionFolder:
     def remove(self) -> None:
         """Takes the directory away, of which no test has had anything yet."""
         remove_tree(self.path)
+
+
+def _supervises(pid: int, name: str) -> bool:
+    """Whether that is the supervisor of the execution of that name, by the words that it was started with."""
+    try:
+        words = psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return False
+    return any(SUPERVISOR in word for word in words) and any(word.endswith(f"/{name}") for word in words)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from qgjob_agent import execution_dir as names
 from qgjob_agent.disk_watch import is_of_the_disk
-from qgjob_agent.execution_folder import ExecutionFolder
+from qgjob_agent.execution_folder import SUPERVISOR, ExecutionFolder
 from qgjob_agent.execution_records import assignment_of, fields_of, record_of
 from qgjob_agent.leftovers import remove_tree
 from qgjob_agent.result_file import ResultDraft
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from qgjob_agent.core.values import Assignment
     from qgjob_agent.lease_file import LeaseTime
 
-_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from qgjob_agent.supervisor import main; main(sys.argv[2:])"
+_BOOT = f"import sys; sys.path.insert(0, sys.argv[1]); from {SUPERVISOR} import main; main(sys.argv[2:])"
 _PYTHON = (sys.executable, "-I", "-S", "-X", "utf8")  # no site-packages, no environment: fast and the same everywhere
 _ROOM_BYTES = 65_536  # what an attempt writes before its test prints anything fits in it many times
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[1])

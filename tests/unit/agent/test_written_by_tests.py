@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
@@ -13,9 +14,13 @@ from typing import TextIO
 import pytest
 
 from qgjob_agent import execution_dir as names
+from qgjob_agent.core.events import AttemptKilled
+from qgjob_agent.core.values import DeathCause
 from qgjob_agent.execution_records import RecordError, fields_of
 from qgjob_agent.executions import Execution
 from tests.fakes.agent_core import assignment
+from tests.fakes.waiting import until
+from tests.unit.agent.test_command_runner import DEADLINE_SECONDS, DEVICE, Told, runner_of
 
 NESTED = "[" * 60_000
 HUGE = 10**30  # more than a field of a message takes
@@ -150,3 +155,26 @@ def test_a_time_that_no_message_can_tell_is_not_known(execution: Execution) -> N
     for text, found in (("1", 1), (str(HUGE), 0), ("-1", 0)):
         (execution.path / names.STARTED).write_text(text)
         assert execution.started_at_ms == found
+
+
+@pytest.mark.parametrize("theirs", ["no number", "another's"])
+async def test_who_is_not_named_by_the_lock_is_ended_all_the_same_and_nobody_else(tmp_path: Path, theirs: str) -> None:
+    told, later = Told(), Told()
+    first = runner_of(told, tmp_path, "sleep", "600")
+    first.start(DEVICE, [assignment("t1")])
+    await until(lambda: told.events, "it does not begin")
+    execution = first._attempts["t1"].execution
+    await first.close()
+    with subprocess.Popen(["sleep", "600"]) as bystander:
+        (execution.path / names.LOCK).write_text(theirs if theirs == "no number" else str(bystander.pid))
+        second = runner_of(later, tmp_path)
+        try:
+            await second.recover(set())
+            second.kill("t1", DeathCause.REVOKED, 0.2)
+            await until(lambda: any(isinstance(each, AttemptKilled) for each in later.events), "it is not ended")
+            assert bystander.poll() is None
+        finally:
+            bystander.kill()
+    await second.close()
+    assert execution.process is not None
+    execution.process.wait(DEADLINE_SECONDS)

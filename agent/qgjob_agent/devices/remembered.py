@@ -55,7 +55,7 @@ def claims_of(folder: Path, serial: str) -> list[Ours]:
         return list(_understood(json.loads(path.read_text("utf-8")), serial).values())
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnreadableError(path, f"{type(error).__name__}: {error}") from error
 
 

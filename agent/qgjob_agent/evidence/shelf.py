@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from qgjob_agent.disk_watch import may_pass
 from qgjob_agent.evidence.choice import LeftOut, Named
+from qgjob_agent.execution_records import is_number, is_time
 from qgjob_agent.leftovers import remove_tree
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class Shelf:
             kept = told.get("kept")
             return Evidence(
                 path,
-                Whose(**told["whose"]),
+                _whose_of(told["whose"]),
                 None if kept is None else tuple(Kept(Named(**each["file"]), each["digest"]) for each in kept),
                 tuple(LeftOut(**each) for each in told.get("left_out", ())),
             )
@@ -135,7 +136,7 @@ class Shelf:
             if may_pass(error):
                 raise
             raise BrokenError(error.strerror or str(error)) from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BrokenError(f"{META} is not what an agent writes: {error!r}") from error
 
     def write(self, evidence: Evidence) -> None:
@@ -180,6 +181,15 @@ class Shelf:
     def remove(self, path: Path) -> bool:
         """Takes a folder away; False if something of it is left."""
         return remove_tree(path)
+
+
+def _whose_of(fields: dict[str, Any]) -> Whose:
+    """As it was written down. Raises TypeError or ValueError for what no message can tell."""
+    made = Whose(**fields)
+    "".join((made.job_id, made.token, made.device_id, made.outcome or "")).encode()
+    if not (is_number(made.attempt) and is_time(made.started_at_ms) and is_time(made.ended_at_ms)):
+        raise ValueError("a value is of another kind")
+    return made
 
 
 def _remove_files(path: Path) -> None:

@@ -64,6 +64,7 @@ def test_only_what_was_meant_is_forgotten(tmp_path: Path, log: LogCapture) -> No
         lambda said: json.dumps(said | {"packages": [said["packages"][0] | {"used_at_ms": "1"}]}),
         lambda said: json.dumps(said | {"packages": [said["packages"][0] | {"says": None}]}),
         lambda said: json.dumps(said)[:40],
+        lambda said: "[" * 60_000,
     ],
 )
 def test_a_file_that_is_not_understood_is_as_none_and_said(tmp_path: Path, log: LogCapture, change) -> None:  # type: ignore[no-untyped-def]

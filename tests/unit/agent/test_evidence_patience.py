@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -94,18 +95,22 @@ async def test_what_the_disk_does_not_give_back_at_the_moment_stays_and_is_read_
 
 
 async def test_what_says_no_more_whose_it_is_goes_and_that_is_told(bench: Bench) -> None:
-    for token in ("t1", "t2", "t3", "t4"):
+    for token in ("t1", "t2", "t3", "t4", "t5", "t6", "t7"):
         bench.keeper().take(*bench.ended(token, a="a"), FAILED)
     places = sorted(bench.shelf._path.iterdir())
     (places[0] / "meta.json").write_text("{")
     (places[1] / "meta.json").unlink()
     (places[2] / "meta.json").write_text("[]")
+    (places[3] / "meta.json").write_text("[" * 60_000)
+    for place, wrong in ((places[4], {"ended_at_ms": "1"}), (places[5], {"job_id": "\ud800"})):
+        told = json.loads((place / "meta.json").read_text())
+        (place / "meta.json").write_text(json.dumps({"whose": told["whose"] | wrong}))
     with capture_logs() as logs:
         async with bench.running():
             await bench.empty()
-    told = {each["path"]: each["error"] for each in logs if each["event"] == "evidence_broken"}
-    assert set(told) == {each.name for each in places[:3]}
-    assert "No such file" in told[places[1].name]
+    errors = {each["path"]: each["error"] for each in logs if each["event"] == "evidence_broken"}
+    assert set(errors) == {each.name for each in places[:6]}
+    assert "No such file" in errors[places[1].name]
     assert len(bench.coordinator.got) == 1
 
 

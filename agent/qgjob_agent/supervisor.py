@@ -29,6 +29,7 @@ from qgjob_agent.event_lines import EventLines
 from qgjob_agent.last_look import LastLook
 from qgjob_agent.lease_file import LeaseTime, read_lease
 from qgjob_agent.output_file import OutputFile
+from qgjob_agent.plain_file import text_of
 from qgjob_agent.process_tree import Cgroup, become_subreaper
 from qgjob_agent.result_file import ResultDraft, tell
 from qgjob_agent.tree_end import TreeEnd
@@ -39,6 +40,7 @@ _RETRY_SECONDS = 0.5
 _EVENTS_SECONDS = 0.1  # between two looks at what the command says of its attempts
 _PATIENCE_SECONDS = 2.0
 _MOST_MS = 1 << 53
+_LONGEST_GRACE_SECONDS = 86_400.0
 
 
 def _now() -> float:
@@ -168,11 +170,9 @@ class Supervisor:
     def _check_cancel(self) -> None:
         if self._cancelled:
             self._cancelled = False
-            request: dict[str, Any] = {}
-            with contextlib.suppress(OSError, ValueError), open(self._path(names.CANCEL), encoding="utf-8") as file:
-                request = json.load(file)
+            request = _request(self._path(names.CANCEL))
             attempt = request.get("attempt")
-            if attempt is None:
+            if type(attempt) is not int:
                 self._cancel(request)
             else:
                 self._asked[attempt] = request
@@ -183,9 +183,12 @@ class Supervisor:
             self._cancel(self._asked.pop(self._watch.current))
 
     def _cancel(self, request: dict[str, Any]) -> None:
+        cause, grace = request.get("cause"), request.get("grace_seconds")
         if self._ended_by is None:
-            self._cause = request.get("cause")
-        self._end(names.CANCELLED, float(request.get("grace_seconds", self._spec["grace_seconds"])))
+            self._cause = cause if isinstance(cause, str) else None
+        if not isinstance(grace, int | float) or not 0 <= grace <= _LONGEST_GRACE_SECONDS:
+            grace = self._spec["grace_seconds"]
+        self._end(names.CANCELLED, float(grace))
 
     def _end(self, ended_by: str, grace_seconds: float, look_seconds: float = 0.0) -> None:
         """TERM now, KILL after the grace. The first reason stands; a later one can only shorten the grace.
@@ -317,6 +320,15 @@ class Supervisor:
             "duration_ms": round((_now() - self._started_at) * 1000),
             "lost_output_bytes": lost_bytes,
         }
+
+
+def _request(path: str) -> dict[str, Any]:
+    """Why the tree is to end; empty where the disk does not say, or for what no daemon writes."""
+    try:
+        told = json.loads(text_of(path))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def _seconds(event: dict[str, Any], name: str) -> float:

@@ -366,6 +366,31 @@ def test_cancel_ends_the_tree_and_keeps_the_cause(bench: Bench) -> None:
     assert (result.ended_by, result.cause, result.signal) == (names.CANCELLED, "revoked", signal.SIGKILL)
 
 
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        None,
+        "[]",
+        "[" * 60_000,
+        '{"attempt": [], "grace_seconds": "x", "cause": ["revoked"]}',
+        '{"grace_seconds": NaN}',
+    ],
+)
+def test_what_a_test_wishes_in_place_of_the_daemon_is_an_end_and_no_more(bench: Bench, theirs: str | None) -> None:
+    """It may tell its supervisor that it wrote that down, which waited for ever at a pipe: None here."""
+    bench.start(["sleep", "60"])
+    until(lambda: bench.execution.started_at_ms, "the start")
+    wish = bench.execution.path / names.CANCEL
+    if theirs is None:
+        os.mkfifo(wish)
+    else:
+        wish.write_text(theirs)
+    assert bench.execution.process is not None
+    bench.execution.process.send_signal(signal.SIGTERM)
+    result = bench.result()
+    assert (result.ended_by, result.cause, result.signal) == (names.CANCELLED, None, signal.SIGTERM)
+
+
 def test_a_second_cancel_can_shorten_the_grace(bench: Bench) -> None:
     bench.start(["sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.05; done"])
     until(lambda: b"up" in bench.output(), "the start")

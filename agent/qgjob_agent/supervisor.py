@@ -29,7 +29,7 @@ from qgjob_agent.event_lines import EventLines
 from qgjob_agent.last_look import LastLook
 from qgjob_agent.lease_file import LeaseTime, read_lease
 from qgjob_agent.output_file import OutputFile
-from qgjob_agent.plain_file import text_of
+from qgjob_agent.plain_file import created, text_of
 from qgjob_agent.process_tree import Cgroup, become_subreaper
 from qgjob_agent.result_file import ResultDraft, tell
 from qgjob_agent.tree_end import TreeEnd
@@ -338,7 +338,7 @@ def _seconds(event: dict[str, Any], name: str) -> float:
 
 
 def _write(path: str, content: bytes) -> None:
-    with contextlib.suppress(OSError), open(path, "wb") as file:
+    with contextlib.suppress(OSError), created(path) as file:
         file.write(content)
 
 

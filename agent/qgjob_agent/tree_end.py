@@ -2,8 +2,6 @@
 
 The standard library only: supervisors import this.
 """
-# pathlib would cost each supervisor 5 ms of its start.
-# ruff: noqa: PTH105, PTH123
 
 from __future__ import annotations
 
@@ -14,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from qgjob_agent.kill_pace import KillPace
+from qgjob_agent.plain_file import put_text
 from qgjob_agent.process_tree import Precedence, descendants, kill_descendants, signal_all, state_of
 
 if TYPE_CHECKING:
@@ -69,11 +68,8 @@ class TreeEnd:
     def _tell(self, stuck: tuple[int, ...]) -> bool:
         """Writes down what will not die; False where the disk refuses that: it is tried again."""
         told = [[pid, *state] for pid in stuck[:_MOST_TOLD] if (state := state_of(pid)) is not None]
-        draft = self._living_path + ".draft"
         try:
-            with open(draft, "w", encoding="utf-8") as file:
-                json.dump({"since_ms": self._since_ms, "processes": told}, file)
-            os.replace(draft, self._living_path)
+            put_text(self._living_path, json.dumps({"since_ms": self._since_ms, "processes": told}))
         except OSError:
             return False
         return True

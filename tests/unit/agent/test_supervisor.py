@@ -25,6 +25,7 @@ from qgjob_agent.execution_records import ExecutionResult
 from qgjob_agent.executions import _PACKAGE_ROOT, _PYTHON, Command, Execution
 from qgjob_agent.lease_file import LeaseFile, LeaseTime
 from qgjob_agent.process_tree import Cgroup, descendants, hunt
+from qgjob_agent.tree_end import TreeEnd
 from tests.fakes.agent_core import assignment
 from tests.fakes.immune import Immune
 from tests.fakes.waiting import BUSY_SECONDS
@@ -389,6 +390,18 @@ def test_what_a_test_wishes_in_place_of_the_daemon_is_an_end_and_no_more(bench: 
     bench.execution.process.send_signal(signal.SIGTERM)
     result = bench.result()
     assert (result.ended_by, result.cause, result.signal) == (names.CANCELLED, None, signal.SIGTERM)
+
+
+def test_a_pipe_in_place_of_what_a_supervisor_writes_holds_it_up_nowhere(bench: Bench) -> None:
+    for name in (names.STARTED, names.CGROUP, f"{names.LIVING}.draft"):
+        os.mkfifo(bench.execution.path / name)
+    assert bench.run(["true"]).ended_by == names.EXIT
+    assert bench.execution.started_at_ms
+    tree = TreeEnd(None, str(bench.execution.path / names.LIVING))
+    assert tree._tell((os.getpid(),))
+    living = bench.execution.living()
+    assert living is not None
+    assert [each.pid for each in living.processes] == [os.getpid()]
 
 
 def test_a_second_cancel_can_shorten_the_grace(bench: Bench) -> None:

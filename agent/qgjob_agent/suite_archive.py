@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 MAX_FILES = 50_000
+MAX_FOLDERS = 50_000
+"""Those that files lie in: a path of a thousand bytes may name hundreds."""
 MAX_PATH_BYTES = 1024
 LEFT_OUT = frozenset({".git", "node_modules"})
 """Folders that are in no suite: what npm installs is installed where the suite is run."""
@@ -93,13 +95,22 @@ class _Known:
             raise ArchiveError(f"has a file {shown}, which would lie outside of the suite's folder")
         if not LEFT_OUT.isdisjoint(parts):
             raise ArchiveError(f"has a file {shown}; leave {' and '.join(sorted(LEFT_OUT))} out")
-        above = {"/".join(parts[:depth]) for depth in range(1, len(parts))}
-        if path in self.files or path in self._folders or not above.isdisjoint(self.files):
+        if path in self.files or path in self._folders or not self._lies(path):
             raise ArchiveError(f"has {shown} twice")
         self.files.add(path)
-        self._folders |= above
-        if len(self.files) > MAX_FILES:
-            raise ArchiveError(f"has more than {MAX_FILES} files; name the tests' folder, or have git ignore the rest")
+        for count, most, what in ((len(self.files), MAX_FILES, "files"), (len(self._folders), MAX_FOLDERS, "folders")):
+            if count > most:
+                raise ArchiveError(f"has more than {most} {what}; name the tests' folder, or have git ignore the rest")
+
+    def _lies(self, path: str) -> bool:
+        """Notes the folders of a path; False where one of them is a file. Those above a known one are known."""
+        folder = path.rpartition("/")[0]
+        while folder and folder not in self._folders:
+            if folder in self.files:
+                return False
+            self._folders.add(folder)
+            folder = folder.rpartition("/")[0]
+        return True
 
 
 def _read(file: BinaryIO, at: int, length: int, size: int) -> bytes:

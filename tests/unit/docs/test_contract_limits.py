@@ -36,6 +36,7 @@ LIMITS: dict[str, list[int]] = {
     "value of `env`": [validation.MAX_ENV_VALUE],
     "`os_version`, `device_model` of requirements, `os_version` and `model` of a device": [1, validation.MAX_VERSION],
     "files of a suite": [suite_archive.MAX_FILES],
+    "folders of a suite": [suite_archive.MAX_FOLDERS],
     "path of a file of a suite": [suite_archive.MAX_PATH_BYTES],
     "name of a suite": [1, suites.MAX_NAME],
     "devices of an agent": [showing.MAX_DEVICES],

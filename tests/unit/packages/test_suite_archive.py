@@ -10,7 +10,7 @@ import pytest
 
 from qgjob_agent import suite_archive as agents
 from qgjob_coordinator.packages import suite_archive as coordinators
-from qgjob_coordinator.packages.suite_archive import MAX_FILES, ArchiveError, Member, members
+from qgjob_coordinator.packages.suite_archive import MAX_FILES, MAX_FOLDERS, ArchiveError, Member, members
 from tests.fakes.suites import GOOD, archive, with_member
 
 LONG = "/".join(["tests", "x" * 200, "ü" * 60, "a.spec.js"])
@@ -120,3 +120,18 @@ def test_there_are_so_many_files_and_no_more(monkeypatch: pytest.MonkeyPatch) ->
     assert len(read(archive({f"{n}.js": b"" for n in range(3)}))) == 3
     with pytest.raises(ArchiveError, match="more than 3 files"):
         read(archive({f"{n}.js": b"" for n in range(4)}))
+
+
+def test_there_are_so_many_folders_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MAX_FOLDERS == 50_000
+    monkeypatch.setattr(coordinators, "MAX_FOLDERS", 3)
+    assert len(read(archive({"a/b/1.js": b"", "a/b/2.js": b"", "c/3.js": b""}))) == 3
+    with pytest.raises(ArchiveError, match="more than 3 folders"):
+        read(archive({"a/b/1.js": b"", "c/d/3.js": b""}))
+
+
+def test_deep_paths_of_a_small_archive_are_refused() -> None:
+    """Each folder of a path is a text of its own: those of a path of a thousand bytes are a quarter of a megabyte."""
+    data = archive({f"{n:04}/{'a/' * 500}x.js": b"" for n in range(110)})
+    with pytest.raises(ArchiveError, match="more than 50000 folders"):
+        read(data)

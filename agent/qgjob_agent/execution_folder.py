@@ -129,19 +129,22 @@ class ExecutionFolder:
         request = {"cause": cause.value, "grace_seconds": grace_seconds, "attempt": attempt}
         with contextlib.suppress(OSError):
             put_text(self.path / names.CANCEL, json.dumps(request))
-        with contextlib.suppress(ProcessLookupError):
-            if self.pidfd >= 0:
-                signal.pidfd_send_signal(self.pidfd, signal.SIGTERM)
-            elif self.supervised and (pid := self.supervisor_pid or self._supervisor()):
-                os.kill(pid, signal.SIGTERM)
+        self._signal(signal.SIGTERM)
+
+    def wake_supervisor(self) -> None:
+        """Its test can stop it, being of the same user; it is nothing to a supervisor that runs."""
+        self._signal(signal.SIGCONT)
 
     def kill_supervisor(self) -> None:
         """Where it does not end its tree. Who does this hunts the tree down."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             if self.pidfd >= 0:
-                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+                signal.pidfd_send_signal(self.pidfd, number)
             elif self.supervised and (pid := self.supervisor_pid or self._supervisor()):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, number)
 
     def result(self) -> ExecutionResult | None:
         """How it ended; None if the supervisor could not say. Final once it has ended.

@@ -67,6 +67,7 @@ class ExecutionWatch:
         self._timer = self._loop.call_later(pause, self._work.do, self._tick)
 
     def _tick(self) -> None:
+        self._execution.wake_supervisor()
         self._look()
         self.living.look()
         if self._execution.pidfd < 0 and self._is_over():

@@ -297,3 +297,19 @@ async def test_of_a_test_that_was_killed_it_is_told_when_it_began(tmp_path: Path
     await again.recover({"t1"})
     await again.close()
     assert later.began == takes.began
+
+
+async def test_a_test_that_stops_its_supervisor_does_not_keep_its_device(tmp_path: Path) -> None:
+    """No limit, and no cancel, is more than a word to a process that is stopped."""
+    told = Told()
+    runner = runner_of(told, tmp_path, "sh", "-c", "kill -STOP $PPID; exec sleep 60")
+    runner.start(DEVICE, [replace(assignment("t1"), timeout_ms=300)])
+    execution = runner._attempts["t1"].execution
+    try:
+        await until(lambda: any(isinstance(each, AttemptFinished) for each in told.events), "its limit ends nothing")
+    finally:
+        execution.kill_supervisor()
+        assert hunt(names.MARKER, execution.path.name, execution.cgroup, DEADLINE_SECONDS) == []
+        await runner.close()
+    (end,) = (each for each in told.events if isinstance(each, AttemptFinished))
+    assert end.finished.outcome is Outcome.TIMED_OUT

@@ -10,6 +10,7 @@ from qgjob_agent.core.values import Outcome
 from tests.fakes.waiting import until
 from tests.integration.appwright.conftest import MakeLab
 from tests.integration.appwright.files import FAILING, HEAD, SOUND, TWO, Kept, costs_little, outcomes, start
+from tests.integration.appwright.lab import DEVICE
 
 
 async def test_each_file_has_its_own_verdict_counts_and_log(make_lab: MakeLab) -> None:
@@ -72,6 +73,17 @@ async def test_a_file_that_can_not_be_loaded_is_named_and_the_others_run(make_la
     await lab.ended("a", "b", "c")
     assert outcomes(lab, "a", "b", "c") == [Outcome.PASSED, Outcome.TEST_FAILED, Outcome.PASSED]
     assert "SyntaxError" in (lab.told.finished("b").error or "")
+
+
+async def test_a_file_that_hangs_while_it_is_loaded_is_the_only_one_that_runs_over_its_time(make_lab: MakeLab) -> None:
+    """Playwright loads all files of a run before the first begins, and nobody can say which of them hangs."""
+    lab = await make_lab({"a.spec.ts": SOUND, "b.spec.ts": "for (;;);\n", "c.spec.ts": SOUND})
+    assert lab.runner is not None
+    limits = {"a": 8_000, "b": 4_000, "c": 60_000}
+    lab.runner.start(DEVICE, [lab.job(f"{name}.spec.ts", timeout_ms=ms) for name, ms in limits.items()])
+    await lab.ended(*limits)
+    assert outcomes(lab, *limits) == [Outcome.PASSED, Outcome.TIMED_OUT, Outcome.PASSED]
+    assert "before its first test began" in (lab.told.finished("b").error or "")
 
 
 async def test_a_config_that_fails_is_told_of_each_and_is_no_devices_fault(make_lab: MakeLab) -> None:

@@ -95,7 +95,8 @@ def execution(tmp_path: Path) -> PlannedExecution:
 
 
 def end(execution: PlannedExecution, told: Story, claim: str, result: ExecutionResult | None, **how: bool) -> Any:
-    return end_of(told, 1, claim, result, execution, alone=how.get("alone", False), found_dead=how.get("dead", False))
+    alone, doubtful, dead = (how.get(name, False) for name in ("alone", "doubtful", "dead"))
+    return end_of(told, 1, claim, result, execution, alone=alone, doubtful=doubtful, found_dead=dead)
 
 
 def test_what_has_not_begun_goes_on_whoever_was_hit(execution: PlannedExecution) -> None:
@@ -130,6 +131,16 @@ def test_what_had_begun_is_what_was_hit(
         assert isinstance(finished, Finished)
         assert finished.outcome is outcome
         assert text in (finished.error or "")
+
+
+@pytest.mark.parametrize("why", [names.TIMEOUT, names.SILENCE])
+def test_what_hung_before_it_began_is_its_own_fault_only_where_that_is_certain(
+    execution: PlannedExecution, why: str
+) -> None:
+    hit = replace(EXIT, ended_by=why, attempt=1)
+    assert end(execution, Story(), "", hit).outcome is Outcome.TIMED_OUT
+    assert end(execution, Story(), "", hit, doubtful=True) == Left()
+    assert end(execution, story(BEGIN), names.BEGUN, hit, doubtful=True).outcome is Outcome.TIMED_OUT
 
 
 def test_who_killed_it_is_told(execution: PlannedExecution) -> None:

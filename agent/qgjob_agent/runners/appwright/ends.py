@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from qgjob_agent.runners.appwright.story import Story
 
 
+_HUNG = (names.TIMEOUT, names.SILENCE)
+
+
 @dataclass(frozen=True, slots=True)
 class Left:
     """It has not begun and nothing was its fault: it goes on in another run."""
@@ -41,9 +44,13 @@ def end_of(
     execution: PlannedExecution,
     *,
     alone: bool,
+    doubtful: bool,
     found_dead: bool,
 ) -> Finished | Killed | Left:
-    """`alone`: no other attempt was left in the run. `found_dead`: the supervisor had ended when this daemon began."""
+    """`alone`: no other attempt was left in the run. `found_dead`: the supervisor had ended when this daemon began.
+
+    `doubtful`: what hung before an attempt began may have been the file of another one.
+    """
     now = wall_ms()
     if (cause := taken_back(claim)) is not None:
         return (now, cause, False)
@@ -60,8 +67,8 @@ def end_of(
         return Finished(
             Outcome.DEVICE_ERROR, now, now, 0, error=f"not startable: {result.error}", host_unfit=execution.of_host
         )
-    if result.attempt == index and result.ended_by in (names.TIMEOUT, names.SILENCE, names.FLOODED):
-        return _ended(story, result, begun=begun)
+    if result.attempt == index and result.ended_by in (*_HUNG, names.FLOODED):
+        return _ended(story, result, begun=begun, doubtful=doubtful)
     if story.error:
         return _finished(Outcome.TEST_FAILED, story, result, story.error)
     if begun:
@@ -86,8 +93,10 @@ def _without_result(story: Story, now: int, *, begun: bool, found_dead: bool) ->
     return Finished(Outcome.DEVICE_ERROR, started, now, max(now - started, 0), error=error)
 
 
-def _ended(story: Story, result: ExecutionResult, *, begun: bool) -> Finished:
+def _ended(story: Story, result: ExecutionResult, *, begun: bool, doubtful: bool) -> Finished | Left:
     """The supervisor has ended it for what it did, or did not do."""
+    if doubtful and not begun and not story.error and result.ended_by in _HUNG:
+        return Left()
     if result.ended_by == names.FLOODED:
         text = "killed, since the file in which it is told what begins and ends has grown too large"
         return _finished(Outcome.TEST_FAILED, story, result, text)

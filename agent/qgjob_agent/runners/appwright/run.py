@@ -70,6 +70,7 @@ class Run:
         self.watch: ExecutionWatch | None = None  # once it is launched
         self._sink = sink
         self._moved = False  # something was said of an attempt
+        self._planned = len(self.attempts)  # all of whose files are loaded before the first begins
         self._takes_until = 0.0
         self._looks = 0
         self._events = EventLines(str(execution.path / names.EVENTS))
@@ -202,19 +203,22 @@ class Run:
         if self.withheld() is not None:  # how it ended says nothing of attempts that may have told their end
             result, dead = None, True
         again: list[Assignment] = []
+        one_by_one = not self._moved and result is not None and result.ended_by == names.EXIT
         alone = len(self.left) == 1 and not self._moved
+        doubtful = len(self.left) > 1 and (self._planned > 1 or self._moved)
         for attempt in self.left:
             claim = claims[attempt.index]
-            end = end_of(attempt.story, attempt.index, claim, result, self.execution, alone=alone, found_dead=dead)
+            given = (attempt.story, attempt.index, claim, result, self.execution)
+            end = end_of(*given, alone=alone, doubtful=doubtful, found_dead=dead)
             if isinstance(end, Left):
                 again.append(attempt.assignment)
+                one_by_one = one_by_one or (result is not None and result.attempt == attempt.index)
             elif isinstance(end, Finished):
                 events += self.finish(attempt, end)
             else:
                 events += _installed(attempt)
                 events.append(self.close(attempt, AttemptKilled(attempt.assignment.token, *end)))
         # Where nothing tells whose fault it was, each has a run of its own: that shows it.
-        one_by_one = not self._moved and result is not None and result.ended_by == names.EXIT
         return events, [[each] for each in again] if one_by_one else [again] if again else []
 
 

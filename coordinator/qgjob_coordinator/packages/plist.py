@@ -9,8 +9,6 @@ from xml.parsers.expat import ExpatError
 from qgjob_coordinator.model.builds import Kind
 from qgjob_coordinator.packages.errors import PackageError
 
-_BROKEN = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError, ExpatError)
-"""What the library lets through of what can be wrong with a file, besides what it means to raise (ValueError)."""
 _KINDS = {"iphoneos": Kind.DEVICE, "iphonesimulator": Kind.SIMULATOR}
 
 

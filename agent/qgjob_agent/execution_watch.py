@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,8 @@ class ExecutionWatch:
         self._timer = self._loop.call_later(pause, self._work.do, self._tick)
 
     def _tick(self) -> None:
-        self._execution.wake_supervisor()
+        with contextlib.suppress(OSError):  # the disk does not say whether it lives: the next look wakes it
+            self._execution.wake_supervisor()
         self._look()
         self.living.look()
         if self._execution.pidfd < 0 and self._is_over():

@@ -167,8 +167,15 @@ def given_in_quarantine(h: History) -> Iterator[tuple[Quarantine, list[tuple[str
     bound = bounds.GETS_NOTHING
     for q in h.quarantines:
         needs = tuple(sorted(places_of(h, q.device_id.rpartition("-")[0])))
-        mine = [(at, job) for at, job in given[q.device_id] if q.seen.begin < at < q.seen.end - LOOKS_SECONDS]
+        until = min(q.seen.end - LOOKS_SECONDS, _let_in(h, q))
+        mine = [(at, job) for at, job in given[q.device_id] if q.seen.begin < at < until]
         yield q, [(job, Recovery(bound.what, q.seen.begin, at, bound.seconds(h.scale), needs)) for at, job in mine]
+
+
+def _let_in(h: History, q: Quarantine) -> float:
+    """From when on the device may have been let in, unknown to a store that went back to before that."""
+    lost = any(cut.at >= q.until and cut.back_to <= q.seen.end for cut in h.cuts)
+    return q.until if lost else q.seen.end
 
 
 def a_device_in_order_stays_in_service(h: History) -> Iterator[Violation]:

@@ -139,6 +139,21 @@ def test_a_job_that_came_right_after_the_last_look_at_a_quarantine_is_no_fault()
     assert "a_quarantined_device_starts_nothing" in [v.rule for v in check(history)]
 
 
+def test_that_a_device_was_let_in_may_be_lost_with_the_end_of_the_store() -> None:
+    """It tells of the quarantine once more then, whose time is over."""
+    history = sound()
+    given_a_job(history)
+    since, given = KNOWN, KNOWN + 1.2
+    history.quarantines = [replace(q, until=given - 0.5) for q in history.quarantines]
+    history.cuts.append(Cut(given - 1.0, given - 0.3))
+    assert "a_quarantined_device_starts_nothing" not in [v.rule for v in check(history)]
+    history.quarantines = [replace(q, until=given + 0.1) for q in history.quarantines]
+    assert "a_quarantined_device_starts_nothing" in [v.rule for v in check(history)]
+    history.quarantines = [replace(q, until=given - 0.5) for q in history.quarantines]
+    history.cuts[-1] = Cut(since - 1.0, given - 0.6)  # it was let in after that, if it was
+    assert "a_quarantined_device_starts_nothing" in [v.rule for v in check(history)]
+
+
 def test_what_is_judged_takes_three_jobs_that_others_could_do() -> None:
     history = sound()
     broke(history)

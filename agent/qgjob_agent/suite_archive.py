@@ -16,6 +16,8 @@ MAX_FILES = 50_000
 MAX_FOLDERS = 50_000
 """Those that files lie in: a path of a thousand bytes may name hundreds."""
 MAX_PATH_BYTES = 1024
+MAX_NAME_BYTES = 255
+"""Of each name in a path: what Linux takes. A Mac counts characters, so its names may be longer."""
 LEFT_OUT = frozenset({".git", "node_modules"})
 """Folders that are in no suite: what npm installs is installed where the suite is run."""
 
@@ -93,6 +95,9 @@ class _Known:
             raise ArchiveError(f"has a file {shown}, whose path is no path of a suite")
         if any(part in {"", ".", ".."} for part in parts):
             raise ArchiveError(f"has a file {shown}, which would lie outside of the suite's folder")
+        long = next((part for part in parts if len(part.encode()) > MAX_NAME_BYTES), None)
+        if long is not None:
+            raise ArchiveError(f"has a file {shown}, with a name of more than {MAX_NAME_BYTES} bytes; shorten it")
         if not LEFT_OUT.isdisjoint(parts):
             raise ArchiveError(f"has a file {shown}; leave {' and '.join(sorted(LEFT_OUT))} out")
         if path in self.files or path in self._folders or not self._lies(path):

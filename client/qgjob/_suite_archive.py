@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, cast
 
 from qgjob._build_file import Progress, pieces
-from qgjob._suite_files import suite_files, wrong
+from qgjob._suite_files import check_path, suite_files, wrong
 
 _MODE, _EXECUTABLE = 0o644, 0o755
 
@@ -99,10 +99,7 @@ class PackedSuite:
 def _add(archive: tarfile.TarFile, path: str, place: Path) -> None:
     """One file, without what tells of this machine and of today: owners, times, all modes but one bit."""
     info = tarfile.TarInfo(path)
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        raise wrong(f"{path!r}: its name is no UTF-8; rename it") from None
+    check_path(path)
     try:
         with place.open("rb") as file:
             status = os.fstat(file.fileno())

@@ -11,6 +11,8 @@ from qgjob._errors import InvalidError
 
 LEFT_OUT = frozenset({".git", "node_modules"})
 FIELD = "suite"
+MAX_NAME_BYTES = 255
+"""Of the name of a file or folder, since Linux takes no more: a Mac has longer ones."""
 
 
 def suite_files(folder: Path) -> dict[str, Path]:
@@ -29,6 +31,16 @@ def suite_files(folder: Path) -> dict[str, Path]:
 def wrong(reason: str) -> InvalidError:
     """The error of a folder that can't be packed."""
     return InvalidError(f"{FIELD}: {reason}", field=FIELD)
+
+
+def check_path(path: str) -> None:
+    """Raises InvalidError for a file of the suite whose name can't be on every host that tests run on."""
+    try:
+        longest = max(len(name.encode()) for name in path.split("/"))
+    except UnicodeEncodeError:
+        raise wrong(f"{path!r}: its name is no UTF-8; rename it") from None
+    if longest > MAX_NAME_BYTES:
+        raise wrong(f"{path!r} has a name of {longest} bytes, and at most {MAX_NAME_BYTES} are taken; shorten it")
 
 
 def _listed(folder: Path) -> Iterator[str]:

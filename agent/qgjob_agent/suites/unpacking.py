@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import threading
 from typing import TYPE_CHECKING
 
 from qgjob_agent.suite_archive import ArchiveError, members
-from qgjob_agent.suites.base import SuiteUnresolvedError
+from qgjob_agent.suites.base import SuiteAwayError, SuiteUnresolvedError
 from qgjob_agent.tasks import wait_out
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def unpack(archive: Path, folder: Path, stopped: Callable[[], bool] = lambda: Fa
     """Unpacks into a folder that is new and empty; how many bytes that took on the disk, about.
 
     Nothing is written but new files below the folder: an archive names no link, and none is there before. Raises
-    SuiteUnresolvedError for what is no archive of a suite, StoppedError soon after `stopped` says so, OSError.
+    SuiteUnresolvedError for what is no archive of a suite, SuiteAwayError for a name that is too long for this host,
+    StoppedError soon after `stopped` says so, OSError.
     """
     taken = 0
     root = str(folder)
@@ -68,6 +70,12 @@ def unpack(archive: Path, folder: Path, stopped: Callable[[], bool] = lambda: Fa
             raise SuiteUnresolvedError(
                 f"{error.filename!r} has the name of another file where this agent runs; rename one of them"
             ) from error
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            problem = f"this host has no room for the path {str(error.filename).removeprefix(root + '/')!r}"
+            problem += "; shorten it, or set a shorter suites.cache_dir on this host"
+            raise SuiteAwayError(problem, host_unfit=True) from error
     return taken
 
 

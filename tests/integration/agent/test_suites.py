@@ -332,6 +332,24 @@ async def test_of_an_archive_that_is_no_suite_nothing_is_left(host: Host, data: 
     assert not list(host.folder.parent.glob("out*"))
 
 
+async def test_a_name_that_no_linux_takes_is_no_suite(host: Host) -> None:
+    wanted = host.job({f"tests/{'ü' * 128}": b""})
+    with pytest.raises(SuiteUnresolvedError, match="a name of more than 255 bytes; shorten it"):
+        await host.agent().ready(wanted, 60)
+    assert host.left() == []
+
+
+async def test_a_path_that_this_host_has_no_room_for_is_another_hosts(host: Host) -> None:
+    deep = "/".join(["d" * 200] * 5)
+    made = host.folder
+    while len(str(made)) < 3300:
+        made /= "c" * 200
+    suites, wanted = host.agent(cache=made), host.job({f"{deep}/a.sh": b""})
+    with pytest.raises(SuiteAwayError, match=r"this host has no room for the path 'ddd.*ddd'; shorten it") as told:
+        await suites.ready(wanted, 60)
+    assert told.value.host_unfit
+
+
 async def test_a_suite_that_is_not_kept_any_more_is_unresolved(host: Host) -> None:
     wanted = host.job({"a.sh": b""})
     host.pushed.clear()

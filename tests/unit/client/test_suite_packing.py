@@ -12,7 +12,7 @@ import pytest
 
 from qgjob import InvalidError
 from qgjob._suite_archive import PackedSuite
-from qgjob._suite_files import suite_files
+from qgjob._suite_files import check_path, suite_files
 from qgjob_coordinator.packages.suite_archive import members
 
 FILES = {
@@ -152,3 +152,11 @@ def test_a_submodule_that_is_not_checked_out_is_an_empty_folder(repository: Path
     assert "shared/lib.js" in suite_files(repository / "e2e")
     git(repository, "submodule", "--quiet", "deinit", "-f", "e2e/shared")
     assert list(suite_files(repository / "e2e")) == KEPT
+
+
+def test_a_name_that_linux_has_no_room_for_is_told_before_anything_is_sent() -> None:
+    """A Mac counts characters, of which one may be four bytes."""
+    check_path(f"tests/{'ü' * 127}a/a.spec.ts")
+    with pytest.raises(InvalidError, match="ü' has a name of 256 bytes, and at most 255 are taken; shorten it") as told:
+        check_path(f"tests/a.spec.ts/{'ü' * 128}")
+    assert told.value.field == "suite"

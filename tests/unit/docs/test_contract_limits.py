@@ -38,6 +38,7 @@ LIMITS: dict[str, list[int]] = {
     "files of a suite": [suite_archive.MAX_FILES],
     "folders of a suite": [suite_archive.MAX_FOLDERS],
     "path of a file of a suite": [suite_archive.MAX_PATH_BYTES],
+    "name of a file or folder of a suite": [suite_archive.MAX_NAME_BYTES],
     "name of a suite": [1, suites.MAX_NAME],
     "devices of an agent": [showing.MAX_DEVICES],
     "`udid` of a device, `host`, `version` and `instance_id` of an agent": [showing.MAX_NAME],

@@ -25,6 +25,11 @@ def test_coordinator_and_agent_read_alike() -> None:
     assert ours == theirs
 
 
+def test_names_may_be_as_long_as_linux_takes_them() -> None:
+    path = f"{'ü' * 127}a/{'a' * 252}.js"
+    assert [each.path for each in read(archive({path: b""}))] == [path]
+
+
 def test_files_are_found_with_what_is_in_them() -> None:
     data = archive({**GOOD, LONG: b"", "z/run.sh": b"#!/bin/sh\n" * 200}, executable=("z/run.sh",))
     found = {each.path: each for each in read(data)}
@@ -46,6 +51,8 @@ def test_files_are_found_with_what_is_in_them() -> None:
         ("a\nb.js", "no path of a suite"),
         ("a" * 1025, "a path of more than 1024 bytes|no path of a suite"),
         ("x" * 9000, "a path of more than 1024 bytes"),
+        (f"tests/{'ü' * 127}ab/a.js", "a name of more than 255 bytes; shorten it"),
+        (f"tests/{'a' * 253}.js", "a name of more than 255 bytes; shorten it"),
         ("lib/node_modules/x.js", "leave .git and node_modules out"),
         (".git/hooks/post-checkout", "leave .git and node_modules out"),
         ("package.json", "twice"),

@@ -30,6 +30,7 @@ from qgjob_agent.config_tables import (
     Table,
     lower,
 )
+from qgjob_agent.config_types import Mistyped, mistyped
 from qgjob_agent.devices.adb.server import AdbServer
 from qgjob_agent.devices.defaults import default_devices, generated_devices
 from qgjob_agent.errors import together
@@ -38,7 +39,7 @@ from qgjob_agent.setting_names import Stray, strays
 from qgjob_agent.setting_words import DEFAULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from qgjob_agent.core.values import DeviceFacts
 
@@ -182,13 +183,11 @@ def load_config(
         path, named = Path(found.value), (found.name, found.source)
     raw = read_toml(path, *named) if path is not None else {}
     sources = Sources(DEFAULTS if path is None else str(path))
+    in_file = list(mistyped(AgentConfig, raw))
     overlay(AgentConfig, raw, "", environment, sources)
     if isinstance(raw.get("coordinator"), str):
         raw["coordinator"] = split_list(raw["coordinator"], words=False)
-    try:
-        config = AgentConfig.model_validate(raw)
-    except ValidationError as error:
-        raise together([config_error(each, AgentConfig, sources) for each in error.errors(include_url=False)]) from None
+    config = _validated(raw, in_file, sources)
     wrong = list(wrong_together(config, sources))
     config = _complete(config, sources.found, path.parent if path is not None else cwd, cwd, environ)
     wrong += wrong_state_dir(config, sources)
@@ -196,6 +195,23 @@ def load_config(
         wrong += wrong_on_this_host(config, sources, cwd, {each.setting for each in wrong})
     if wrong:
         raise together(wrong)
+    return config
+
+
+def _validated(raw: dict[str, Any], in_file: Sequence[Mistyped], sources: Sources) -> AgentConfig:
+    """The settings, each as it may be. Raises ConfigError, ConfigErrors."""
+    wrong = {
+        each.setting: sources.wrong(each.setting, each.value, each.problem)
+        for each in in_file
+        if sources.file_has(each.setting)
+    }
+    try:
+        config = AgentConfig.model_validate(raw)
+    except ValidationError as error:
+        others = [config_error(each, AgentConfig, sources) for each in error.errors(include_url=False)]
+        raise together([*wrong.values(), *(each for each in others if each.setting not in wrong)]) from None
+    if wrong:
+        raise together([*wrong.values()])
     return config
 
 

@@ -25,6 +25,10 @@ class Sources:
         self.file = file
         self.found: dict[str, Found] = {}
 
+    def file_has(self, setting: str) -> bool:
+        """Whether the word of the file counts for a setting that stands there."""
+        return not any(each in self.found for each in _outward(setting))
+
     def wrong(self, setting: str, value: object, problem: str) -> ConfigError:
         """The error of a setting, with its name and value as they are where it was set."""
         found = next((self.found[each] for each in _outward(setting) if each in self.found), None)

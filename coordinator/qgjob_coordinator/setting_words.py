@@ -19,6 +19,18 @@ DEFAULTS = "the defaults"
 NODE_ENV = "NODE_ENV"
 """Stands for ENVIRONMENT where that is not set."""
 
+_SWITCH = "is not true or false; give one of them"
+_TEXT = "is not a text; write one in quotes"
+_SAID = {
+    "bool_type": _SWITCH,
+    "bool_parsing": _SWITCH,
+    "string_type": _TEXT,
+    "path_type": _TEXT,
+    "string_too_short": "is empty; give it a value or leave it out",
+    "missing": "is set; give it a value",
+}
+"""By pydantic's name of the error, where nothing else counts."""
+
 
 def line(name: str, value: object, source: str, problem: str) -> str:
     """The whole line. `source` is the environment, the path of a file, an option, or the defaults."""
@@ -43,6 +55,8 @@ def problem_of(error: Mapping[str, Any], field: object, known: Sequence[str] = (
     `field` is what the setting was declared as, for its limits; `known` are the names that its table may have.
     """
     kind, context = str(error["type"]), error.get("ctx") or {}
+    if kind in _SAID:
+        return _SAID[kind]
     if kind.startswith("int_"):
         return f"is not a whole number; give one {_span(field)}".rstrip()
     if kind in ("float_parsing", "float_type", "finite_number"):
@@ -54,16 +68,10 @@ def problem_of(error: Mapping[str, Any], field: object, known: Sequence[str] = (
     if kind == "extra_forbidden":
         near = get_close_matches(str(error["loc"][-1]), known, n=1, cutoff=0.75)
         return f"is not a setting; {f'did you mean {near[0]}? There' if near else 'there'} are {', '.join(known)}"
-    if kind == "string_too_short":
-        return "is empty; give it a value or leave it out"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return "is not a table; give it the settings that it may have"
     if kind in ("tuple_type", "list_type"):
         return f"is not a list; {_as_list(error['input'])}"
-    if kind == "missing":
-        return "is set; give it a value"
-    if kind == "string_type":
-        return "is not a text; write one in quotes"
     if kind == "value_error":
         return str(error["msg"]).removeprefix("Value error, ")
     message = str(error["msg"])

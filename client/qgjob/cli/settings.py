@@ -68,11 +68,19 @@ def _seconds(value: Any) -> float:
     return number
 
 
+def _unquoted_seconds(value: Any) -> float:
+    """As TOML has numbers: elsewhere all is text."""
+    if isinstance(value, str):
+        raise ValueError("must be a number of seconds, without quotes")  # noqa: TRY004 - as of all checks
+    return _seconds(value)
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     default: Any
     check: Callable[[Any], Any]
     in_files: bool = True
+    check_in_file: Callable[[Any], Any] | None = None
 
 
 _KNOWN: dict[str, _Known] = {
@@ -81,7 +89,7 @@ _KNOWN: dict[str, _Known] = {
     "token": _Known(None, _text, in_files=False),
     "org_id": _Known(None, _text),
     "output": _Known("table", _format),
-    "timeout_seconds": _Known(None, _seconds),
+    "timeout_seconds": _Known(None, _seconds, check_in_file=_unquoted_seconds),
 }
 
 
@@ -121,8 +129,9 @@ def _resolve_one(
     if not candidates:
         return Setting(name, known.default, "default")
     value, origin, said, source = candidates[0]
+    check = known.check_in_file if known.check_in_file is not None and origin in dict(files) else known.check
     try:
-        return Setting(name, known.check(value), origin)
+        return Setting(name, check(value), origin)
     except ValueError as error:
         shown = "(hidden)" if name == "token" else repr(value)
         raise ConfigError(f"{said}: {shown} (from {source}) {error}") from None

@@ -165,6 +165,34 @@ WRONG: list[tuple[dict[str, str], str]] = [
         {"toml": "drain_seconds = "},
         r"^--config: '.*agent\.toml' \(from the command line\) is not valid TOML: .*; mend it$",
     ),
+    (
+        {"toml": '[adb]\nenabled = "yes"'},
+        r"^adb\.enabled: 'yes' \(from .*agent\.toml\) is not true or false; give one of them, without quotes$",
+    ),
+    (
+        {"toml": "[adb]\nenabled = 1"},
+        r"^adb\.enabled: 1 \(from .*agent\.toml\) is not true or false; give one of them$",
+    ),
+    ({"ADB_ENABLED": "perhaps"}, r"^ADB_ENABLED: 'perhaps' .* is not true or false; give one of them$"),
+    (
+        {"toml": '[adb]\nport = "5037"'},
+        r"^adb\.port: '5037' \(.*\) is not a whole number; give one from 1 to 65535, without quotes$",
+    ),
+    (
+        {"toml": '[adb]\nport = "many"'},
+        r"^adb\.port: 'many' \(.*\) is not a whole number; give one from 1 to 65535, with",
+    ),
+    ({"toml": "credit = true"}, r"^credit: True \(.*\) is not a whole number; give one from 1 to 100000$"),
+    (
+        {"toml": 'drain_seconds = "3"'},
+        r"^drain_seconds: '3' .* is not a number; give one from 0 to 86400, without quotes$",
+    ),
+    (
+        {"toml": '[simulated]\ntest_seconds = [1, "3"]'},
+        r"^simulated\.test_seconds\[1\]: '3' .* is not a number; give one from 0 to 86400, without quotes$",
+    ),
+    ({"toml": "[adb]\nprogram = 3"}, r"^adb\.program: 3 \(from .*agent\.toml\) is not a text; write one in quotes$"),
+    ({"toml": "[command]\nargv = [3]"}, r"^command\.argv\[0\]: 3 .* is not a text; write one in quotes$"),
     ({"toml": "simulated = 3"}, r"^simulated: 3 \(from .*agent\.toml\) is not a table; "),
     ({"QGJOB_AGENT_ID": "a b"}, r"^QGJOB_AGENT_ID: 'a b' \(from the environment\) is not an id; use "),
     ({"SIMULATED_TEST_SECONDS": "3,1"}, r"^SIMULATED_TEST_SECONDS: '3,1' .* has the longest first; give"),
@@ -247,6 +275,17 @@ def test_a_wrong_setting_is_named_with_value_and_source(tmp_path: Path, sources:
         load(tmp_path, **sources)
     assert "\n" not in str(raised.value)
     assert raised.value.exit_code == 2
+
+
+def test_a_value_of_a_wrong_type_is_told_with_all_else_that_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(ConfigErrors) as raised:
+        load(tmp_path, 'credit = "8"\nlog_level = "loud"\n[apple]\nenabled = "yes"\nboot = "x"')
+    assert [each.setting for each in raised.value.errors] == ["credit", "apple.enabled", "apple.boot", "log_level"]
+
+
+def test_a_variable_is_text_and_stands_over_what_is_wrong_in_the_file(tmp_path: Path) -> None:
+    config = load(tmp_path, 'credit = "8"\n[adb]\nenabled = "yes"', CREDIT="9", ADB_ENABLED="no", ADB_PORT="5038")
+    assert (config.credit, config.adb.enabled, config.adb.port) == (9, False, 5038)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def test_an_empty_variable_is_not_set(tmp_path: Path) -> None:
     [
         ('output = "xml"', r"output: 'xml' \(from .*qgjob\.toml\) must be one of table, json, jsonl"),
         ("timeout_seconds = -1", r"timeout_seconds: -1 \(from .*qgjob\.toml\) must be over 0"),
+        ('timeout_seconds = "30"', r"timeout_seconds: '30' \(from .*qgjob\.toml\) must be a number .*, without quotes"),
         ('timeout_seconds = "soon"', r"timeout_seconds: 'soon' \(from .*qgjob\.toml\) must be a number"),
         ("coordinator = 5", r"coordinator: 5 \(from .*qgjob\.toml\) must be a text"),
         ("colour = true", r"colour: is not a setting for .*qgjob\.toml"),

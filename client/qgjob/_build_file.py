@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PIECE_BYTES = 256 * 1024
 HASHED_BYTES = 1024 * 1024
 FIELD = "path"
+_ZIPPED = (".apk", ".aab", ".ipa", ".zip")
 
 Progress = Callable[[int, int], None]
 """Told how many bytes are sent, of how many."""
@@ -61,6 +62,8 @@ async def pieces(file: BinaryIO, size_bytes: int, on_progress: Progress | None) 
 
 
 def _hashed(path: Path) -> tuple[str, int]:
+    import zipfile  # noqa: PLC0415 - only who pushes pays for it
+
     found, size = hashlib.sha256(), 0
     with _reading(path):
         if stat.S_ISDIR(path.stat().st_mode):
@@ -70,8 +73,12 @@ def _hashed(path: Path) -> tuple[str, int]:
             while piece := file.read(HASHED_BYTES):
                 found.update(piece)
                 size += len(piece)
+            whole = not path.name.lower().endswith(_ZIPPED) or zipfile.is_zipfile(file)
     if not size:
         raise InvalidError(f"{FIELD}: {str(path)!r} is empty", field=FIELD)
+    if not whole:
+        what = "is no zip archive, or is cut off: its directory is missing"
+        raise InvalidError(f"{FIELD}: {str(path)!r} {what}", field=FIELD)
     return found.hexdigest(), size
 
 

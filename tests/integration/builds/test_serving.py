@@ -161,6 +161,19 @@ async def test_nothing_is_sent_that_nobody_wants(client: AsyncClient, org: str, 
     assert (replaced.outcome, replaced.build.digest) == (PushOutcome.REPLACED, digest(OTHER))
 
 
+async def test_of_a_broken_file_nobody_is_told_to_replace_the_good_one(
+    client: AsyncClient, org: str, tmp_path: Path
+) -> None:
+    await client.push_build(org, "v1", packages.write(tmp_path / "app.apk", SMALL))
+    for name, data in (("cut.apk", APK[:-30]), ("CUT.APK", b"<html>not found</html>")):
+        with pytest.raises(InvalidError, match="is no zip archive, or is cut off: its directory") as told:
+            await client.push_build(org, "v1", packages.write(tmp_path / name, data))
+        assert told.value.field == "path"
+    damaged = packages.write(tmp_path / "damaged.apk", APK.replace(b"AndroidManifest.xml", b"AndroidManifest.xmX"))
+    with pytest.raises(ConflictError, match="nothing of it was sent or read yet; if it is a sound build, push it"):
+        await client.push_build(org, "v1", damaged)
+
+
 async def test_a_caller_who_sends_all_at_once_gets_the_answer_too(stub: Any, org: str) -> None:
     first = await send(stub, header(org, APK), *chunks(APK))
     assert (first.outcome, first.uploaded) == (pb.PUSH_OUTCOME_NEW, True)
@@ -350,6 +363,9 @@ async def test_the_command_line_pushes_and_lists(served: CoordinatorProcess, org
         2,
         "error: FILE: 'broken.ipa' is no zip archive, or is cut off: its directory is missing",
     )
+    packages.write(tmp_path / "android.ipa", SMALL)
+    code, out, err = await qgjob(served, tmp_path, "push", "android.ipa", *of)
+    assert (code, err.splitlines()[-1][:33]) == (2, "error: FILE: 'android.ipa' has no")
     code, _, err = await qgjob(served, tmp_path, "push", "none.apk", *of)
     assert (code, err) == (2, "error: FILE: 'none.apk' can't be read: No such file or directory\n")
     code, out, err = await qgjob(served, tmp_path, "ls", "--org-id", org, "-o", "json")
@@ -428,7 +444,7 @@ async def test_builds_are_kept_in_s3(tmp_path: Path) -> None:
 
 
 async def test_a_build_that_is_too_large_is_told(client: AsyncClient, org: str, tmp_path: Path) -> None:
-    path = packages.write(tmp_path / "app.apk", packages.noise(5_000_001))
+    path = packages.write(tmp_path / "app.apk", packages.apk(packages.noise(5_000_001)))
     with pytest.raises(TooLargeError, match="BUILD_MAX_MB"):
         await client.push_build(org, "v1", path)
 

@@ -84,7 +84,7 @@ class BuildService:
             await self._refuse_early(wanted)
             async with self._contents.received(chunks, wanted.digest, wanted.size_bytes) as file:
                 facts = await self._read(wanted, file)
-                await self._refuse_conflict(wanted, slot(facts.platform, facts.kind))
+                await self._refuse_conflict(wanted, slot(facts.platform, facts.kind), read=True)
                 await self._keep(wanted, facts, file)
         pushed = await self._give(wanted, facts, uploaded=uploaded)
         await self._store.mark_known(wanted.org_id)  # a long upload, and an org that had nothing: it may have left
@@ -157,13 +157,13 @@ class BuildService:
         """Before the bytes are taken, where the name says already for which devices the build is."""
         if wanted.format is not Format.APP:
             platform = "ios" if wanted.format is Format.IPA else "android"
-            await self._refuse_conflict(wanted, slot(platform, Kind.DEVICE))
+            await self._refuse_conflict(wanted, slot(platform, Kind.DEVICE), read=False)
 
-    async def _refuse_conflict(self, wanted: _Wanted, where: str) -> None:
+    async def _refuse_conflict(self, wanted: _Wanted, where: str, *, read: bool) -> None:
         """Only so that nothing is done in vain: what is decided, is in the store."""
         there = await self._store.builds.get(wanted.org_id, wanted.app_version_id, where)
         if there is not None and there.build.digest != wanted.digest and not wanted.replace:
-            raise _conflict(wanted, there)
+            raise _conflict(wanted, there, read=read)
 
     async def _read(self, wanted: _Wanted, file: BinaryIO) -> BuildFacts:
         try:
@@ -184,15 +184,17 @@ class BuildService:
         )
         word, there = await self._store.builds.give(build, now, replace=wanted.replace)
         if word is NameWord.CONFLICT and there is not None:
-            raise _conflict(wanted, there)
+            raise _conflict(wanted, there, read=True)
         if word is NameWord.LEAVING or there is None:
             raise leaving()
         return Pushed(there.build, word, uploaded)
 
 
-def _conflict(wanted: _Wanted, there: NamedBuild) -> ConflictError:
+def _conflict(wanted: _Wanted, there: NamedBuild, *, read: bool) -> ConflictError:
+    """`read`: the file is known to be a build. Where it is not, the advice may not be to replace a good one with it."""
     b = there.build
     has = f"app version {b.app_version_id} of org {b.org_id} has another build for {b.slot}: {b.file_name} ({b.digest})"
     this = f"this one is {wanted.file_name} ({wanted.digest})"
-    what = "push it under an app version of its own, or with --replace (replace in a call) to take its place"
+    unread = "" if read else "nothing of it was sent or read yet; if it is a sound build, "
+    what = f"{unread}push it under an app version of its own, or with --replace (replace in a call) to take its place"
     return ConflictError(f"{has}; {this}; {what}", field="app_version_id")

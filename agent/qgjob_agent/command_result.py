@@ -10,6 +10,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from qgjob_agent import execution_dir as names
+from qgjob_agent.clock import wall_ms
 from qgjob_agent.core.events import AttemptFinished, AttemptKilled
 from qgjob_agent.core.values import DeathCause, Finished, Outcome, TestResult
 from qgjob_agent.junit_counts import JUnitError, counts_of
@@ -18,6 +19,7 @@ from qgjob_agent.plain_file import opened
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from qgjob_agent.execution_folder import ExecutionFolder
     from qgjob_agent.execution_records import ExecutionResult
     from qgjob_agent.executions import Execution
 
@@ -28,6 +30,7 @@ _LAST_LINE_BYTES = 4_096
 _LAST_LINE_CHARS = 300
 _ERROR = re.compile(r"\w*Error\b")
 HIGHEST_COUNT = 1_000_000
+FOLDER_REMOVED = "killed, since the agent's folder of this execution was removed: a test may only remove what it made"
 _CAUSES = {cause.value: cause for cause in DeathCause}  # a later version may have asked with another one
 
 
@@ -61,6 +64,8 @@ def _verdict(result: ExecutionResult, execution: Execution) -> tuple[Outcome, st
         return Outcome.TIMED_OUT, f"killed after {result.duration_ms / 1000:.1f} s, its time limit being over"
     if result.ended_by == names.SILENCE:
         return Outcome.TIMED_OUT, f"killed after {result.duration_ms / 1000:.1f} s, having printed nothing for too long"
+    if result.ended_by == names.REMOVED:
+        return Outcome.TEST_FAILED, FOLDER_REMOVED
     if result.exit_code == 0:
         return Outcome.PASSED, None
     last = _last_line(execution.path / names.OUTPUT)
@@ -68,6 +73,24 @@ def _verdict(result: ExecutionResult, execution: Execution) -> tuple[Outcome, st
     if result.exit_code is None:
         return Outcome.APP_CRASHED, f"ended by {signal_name(result.signal or 0)}{said}"
     return Outcome.TEST_FAILED, f"exit code {result.exit_code}{said}"
+
+
+def without_result(execution: ExecutionFolder, started_at_ms: int) -> Finished:
+    """What it means that a supervisor ended without a result beside a living daemon. `started_at_ms`: 0 for unknown.
+
+    Nothing of the tree lives.
+    """
+    now = wall_ms()
+    started = started_at_ms or now
+    outcome, error = _lost(execution)
+    return Finished(outcome, started, now, max(now - started, 0), error=error)
+
+
+def _lost(execution: ExecutionFolder) -> tuple[Outcome, str]:
+    if execution.removed:
+        return Outcome.TEST_FAILED, FOLDER_REMOVED
+    text = "the supervisor left no result: it was killed, or the disk took none; what it ran is dead"
+    return Outcome.DEVICE_ERROR, text
 
 
 def missing_output(result: ExecutionResult | None) -> str | None:

@@ -61,7 +61,8 @@ LEASE = "lease"
 NOT_STARTED = "not_started"
 FLOODED = "flooded"  # its file of events has grown too large to be read
 LINGERED = "lingered"  # all of its attempts had ended, and the command did not
-ENDS = (EXIT, TIMEOUT, SILENCE, CANCELLED, LEASE, NOT_STARTED, FLOODED, LINGERED)
+REMOVED = "removed"  # spec.json was taken away, mostly with all of the directory: by the test, for all that is known
+ENDS = (EXIT, TIMEOUT, SILENCE, CANCELLED, LEASE, NOT_STARTED, FLOODED, LINGERED, REMOVED)
 
 # Who has an attempt of several.
 BEGUN = "begun"

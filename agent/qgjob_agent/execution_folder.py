@@ -14,6 +14,7 @@ import psutil
 
 from qgjob_agent import execution_dir as names
 from qgjob_agent.execution_records import is_number, is_time, living_of, result_of
+from qgjob_agent.folder_watch import is_removed
 from qgjob_agent.leftovers import remove_tree
 from qgjob_agent.plain_file import is_withheld, put_text, text_of
 from qgjob_agent.process_tree import Cgroup
@@ -100,6 +101,11 @@ class ExecutionFolder:
         finally:
             os.close(fd)
         return False
+
+    @property
+    def removed(self) -> bool:
+        """Whether the folder of something that was begun was taken away, and no daemon can find it any more."""
+        return is_removed(str(self.path / names.SPEC))
 
     @property
     def started_at_ms(self) -> int:

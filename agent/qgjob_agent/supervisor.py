@@ -1,10 +1,11 @@
 """Owns the process tree of one execution, as a process of its own that outlives the daemon.
 
 It starts the command, watches it, and ends the whole tree when the command exits, takes too long, is silent for too
-long, is cancelled, or when the lease is over, also when the daemon hangs or is dead. A command may carry out several
-attempts in order: then it says in a file of events which of them begin and end, and each has limits of its own. Only
-when nothing of the tree lives does it write the result, or tell it where the disk refuses it, and exit. It imports no
-grpc and nothing outside the standard library: forking stays safe and starting takes some 20 ms.
+long, is cancelled, has its directory removed, or when the lease is over, also when the daemon hangs or is dead. A
+command may carry out several attempts in order: then it says in a file of events which of them begin and end, and each
+has limits of its own. Only when nothing of the tree lives does it write the result, or tell it where the disk refuses
+it, and exit. It imports no grpc and nothing outside the standard library: forking stays safe and starting takes some
+20 ms.
 
 Between the daemon and its supervisors there is the execution's directory, see execution_dir.py. SIGTERM asks to cancel.
 """
@@ -26,6 +27,7 @@ from qgjob_agent import execution_dir as names
 from qgjob_agent.attempt_watch import AttemptWatch
 from qgjob_agent.command_start import start_command
 from qgjob_agent.event_lines import EventLines
+from qgjob_agent.folder_watch import FolderWatch, is_removed
 from qgjob_agent.last_look import LastLook
 from qgjob_agent.lease_file import LeaseTime, read_lease
 from qgjob_agent.output_file import OutputFile
@@ -65,6 +67,7 @@ class Supervisor:
         self._started_at = self._started_at_ms = 0.0
         self._watch = AttemptWatch({}, 0.0)
         self._look = LastLook(self._path(names.OVERDUE))
+        self._folder = FolderWatch(self._path(names.SPEC), _now())
         self._events = EventLines(self._path(names.EVENTS)) if self._several else None
         self._hit: int | None = None
         self._asked: dict[int, dict[str, Any]] = {}  # attempts to be cancelled when it is their turn
@@ -146,7 +149,7 @@ class Supervisor:
             deadlines.append(self._kill_at)
         deadlines.append(self._look.deadline(_now()))
         if self._ended_by is None:
-            deadlines.append(self._watch.deadline())
+            deadlines += [self._watch.deadline(), self._folder.next_at]
             if self._events is not None:
                 deadlines.append(_now() + _EVENTS_SECONDS)
         return min(deadlines)
@@ -161,6 +164,9 @@ class Supervisor:
             self._end(ended_by, self._spec["grace_seconds"], self._spec["look_seconds"])
         elif self._ended_by is not None and self._look.over(now):
             self._end(self._ended_by, self._spec["grace_seconds"])
+        if self._ended_by is None and self._folder.removed(now):
+            self._hit = self._watch.current
+            self._end(names.REMOVED, 0.0)
         if not self._lease_over and now >= self._lease.ends_at:
             self._lease = read_lease(self._spec["lease_path"]) or self._lease
             if now >= self._lease.ends_at:
@@ -293,7 +299,7 @@ class Supervisor:
         """Leaves the result, and holds the device meanwhile: so it gives up where neither disk nor daemon take it.
 
         That is at a cancel, or when the lease is over as it is known now. Then the execution counts as one whose
-        supervisor was lost.
+        supervisor was lost. It gives up at once where its folder is gone: no disk gives that back.
         """
         text, began = json.dumps(self._result(lost_bytes)), _now()
         give_up_at = began + _PATIENCE_SECONDS
@@ -302,6 +308,8 @@ class Supervisor:
             give_up_at = max(give_up_at, lease.ends_at)
         while not (draft.publish(self._path(names.RESULT), text) or tell(self._path(names.RESULT_PIPE), text)):
             if self._cancelled or _now() >= give_up_at:
+                return
+            if is_removed(self._path(names.SPEC)):
                 return
             self._selector.select(timeout=_RETRY_SECONDS)
             _drain(wake)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import wall_ms
-from qgjob_agent.command_result import event_of_result, missing_output
+from qgjob_agent.command_result import event_of_result, missing_output, without_result
 from qgjob_agent.command_template import fill_template, of_host, variables
 from qgjob_agent.core.events import AttemptFinished, AttemptKilled, AttemptStarted, RunningAttempt
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Finished, Outcome
@@ -197,7 +197,7 @@ class CommandRunner:
         elif attempt.found_dead:
             end = AttemptKilled(token, wall_ms(), DeathCause.AGENT_LOST)
         else:
-            end = _supervisor_lost(execution)
+            end = AttemptFinished(token, without_result(execution, execution.started_at_ms))
         self._ended[token] = (execution, end)
         return end
 
@@ -309,11 +309,3 @@ def _not_startable(token: str, problem: str) -> AttemptFinished:
     now = wall_ms()
     error = f"not startable: {problem}"
     return AttemptFinished(token, Finished(Outcome.DEVICE_ERROR, now, now, 0, error=error, host_unfit=True))
-
-
-def _supervisor_lost(execution: Execution) -> AttemptFinished:
-    now = wall_ms()
-    started = execution.started_at_ms or now
-    error = "the supervisor left no result: it was killed, or the disk took none; what it ran is dead"
-    finished = Finished(Outcome.DEVICE_ERROR, started, now, max(now - started, 0), error=error)
-    return AttemptFinished(execution.assignment.token, finished)

@@ -91,7 +91,9 @@ def test_a_count_that_is_none_is_nought(value: object) -> None:
 
 @pytest.fixture
 def execution(tmp_path: Path) -> PlannedExecution:
-    return PlannedExecution.planned(tmp_path, [assignment("t0"), assignment("t1")], {})
+    planned = PlannedExecution.planned(tmp_path, [assignment("t0"), assignment("t1")], {})
+    (planned.path / names.SPEC).touch()  # it was launched
+    return planned
 
 
 def end(execution: PlannedExecution, told: Story, claim: str, result: ExecutionResult | None, **how: bool) -> Any:
@@ -141,6 +143,19 @@ def test_what_hung_before_it_began_is_its_own_fault_only_where_that_is_certain(
     assert end(execution, Story(), "", hit).outcome is Outcome.TIMED_OUT
     assert end(execution, Story(), "", hit, doubtful=True) == Left()
     assert end(execution, story(BEGIN), names.BEGUN, hit, doubtful=True).outcome is Outcome.TIMED_OUT
+
+
+def test_who_removes_the_folder_of_a_run_has_failed(execution: PlannedExecution) -> None:
+    """Without its files nobody knows who had begun: then each has a run of its own, or they would go on for ever."""
+    removed = replace(EXIT, ended_by=names.REMOVED, exit_code=None, signal=9, attempt=1)
+    ends = [end(execution, story(BEGIN), names.BEGUN, removed)]
+    execution.remove()
+    ends += [end(execution, story(BEGIN), "", None), end(execution, Story(), "", None, alone=True)]
+    for each in ends:
+        assert isinstance(each, Finished)
+        assert each.outcome is Outcome.TEST_FAILED
+        assert "folder of this execution was removed" in (each.error or "")
+    assert end(execution, Story(), "", None) == Left()
 
 
 def test_who_killed_it_is_told(execution: PlannedExecution) -> None:

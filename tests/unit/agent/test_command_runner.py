@@ -196,6 +196,22 @@ async def test_what_will_not_die_without_its_supervisor_is_told_until_it_does(
     await runner.close()
 
 
+async def test_a_test_that_removes_its_execution_has_failed_and_is_told_why(tmp_path: Path) -> None:
+    told = Told()
+    runner = runner_of(told, tmp_path, "sh", "-c", 'rm -rf "$(dirname "$0")"; sleep 60', "{output_dir}")
+    runner.start(DEVICE, [assignment("t1")])
+    await until(lambda: told.events and isinstance(told.events[-1], AttemptFinished), "it does not end")
+    end = told.events[-1]
+    assert isinstance(end, AttemptFinished)
+    assert end.finished.outcome is Outcome.TEST_FAILED
+    assert "folder of this execution was removed" in (end.finished.error or "")
+    runner.settled("t1")
+    runner.told("t1")
+    await runner.close()
+    assert told.fault is None
+    assert list((tmp_path / "executions").iterdir()) == []
+
+
 class Deaf(Told):
     """Fails at the first piece of a log."""
 

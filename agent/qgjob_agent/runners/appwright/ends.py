@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import wall_ms
-from qgjob_agent.command_result import error_line, signal_name
+from qgjob_agent.command_result import FOLDER_REMOVED, error_line, signal_name, without_result
 from qgjob_agent.core.values import DeathCause, Finished, Outcome
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def end_of(
         return story.finished()
     begun = bool(story.begun_at_ms) or claim == names.BEGUN
     if result is None:
-        return _without_result(story, now, begun=begun, found_dead=found_dead)
+        return _without_result(story, now, execution, begun=begun, alone=alone, found_dead=found_dead)
     if result.ended_by == names.LEASE:
         return (result.ended_at_ms, DeathCause.LEASE_LOST, begun)
     if result.ended_by == names.CANCELLED and result.attempt in (index, None):
@@ -67,7 +67,7 @@ def end_of(
         return Finished(
             Outcome.DEVICE_ERROR, now, now, 0, error=f"not startable: {result.error}", host_unfit=execution.of_host
         )
-    if result.attempt == index and result.ended_by in (*_HUNG, names.FLOODED):
+    if result.attempt == index and result.ended_by in (*_HUNG, names.FLOODED, names.REMOVED):
         return _ended(story, result, begun=begun, doubtful=doubtful)
     if story.error:
         return _finished(Outcome.TEST_FAILED, story, result, story.error)
@@ -83,14 +83,15 @@ def end_of(
     return Left()
 
 
-def _without_result(story: Story, now: int, *, begun: bool, found_dead: bool) -> Finished | Killed | Left:
-    if not begun:
+def _without_result(
+    story: Story, now: int, execution: PlannedExecution, *, begun: bool, alone: bool, found_dead: bool
+) -> Finished | Killed | Left:
+    """Of several that have not said that they began each has a run of its own, where that tells whose fault it was."""
+    if not begun and not (alone and execution.removed):
         return Left()
     if found_dead:
         return (now, DeathCause.AGENT_LOST, True)
-    started = story.begun_at_ms or now
-    error = "the supervisor left no result: it was killed, or the disk took none; what it ran is dead"
-    return Finished(Outcome.DEVICE_ERROR, started, now, max(now - started, 0), error=error)
+    return without_result(execution, story.begun_at_ms)
 
 
 def _ended(story: Story, result: ExecutionResult, *, begun: bool, doubtful: bool) -> Finished | Left:
@@ -100,6 +101,8 @@ def _ended(story: Story, result: ExecutionResult, *, begun: bool, doubtful: bool
     if result.ended_by == names.FLOODED:
         text = "killed, since the file in which it is told what begins and ends has grown too large"
         return _finished(Outcome.TEST_FAILED, story, result, text)
+    if result.ended_by == names.REMOVED:
+        return _finished(Outcome.TEST_FAILED, story, result, FOLDER_REMOVED)
     started = story.begun_at_ms or result.started_at_ms
     seconds = max(result.ended_at_ms - started, 0) / 1000
     silent = result.ended_by == names.SILENCE

@@ -89,6 +89,12 @@ def without_result(execution: ExecutionFolder, started_at_ms: int) -> Finished:
 def _lost(execution: ExecutionFolder) -> tuple[Outcome, str]:
     if execution.removed:
         return Outcome.TEST_FAILED, FOLDER_REMOVED
+    if execution.killed_by:  # by the test, for all that is known: nothing of a device's does that
+        by = signal_name(execution.killed_by)
+        return (
+            Outcome.APP_CRASHED,
+            f"its supervisor was ended by {by}, and what it ran with it: a test may not signal it",
+        )
     text = "the supervisor left no result: it was killed, or the disk took none; what it ran is dead"
     return Outcome.DEVICE_ERROR, text
 

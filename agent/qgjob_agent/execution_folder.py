@@ -152,6 +152,15 @@ class ExecutionFolder:
             elif self.supervised and (pid := self.supervisor_pid or self._supervisor()):
                 os.kill(pid, number)
 
+    @property
+    def killed_by(self) -> int:
+        """The signal that ended the supervisor; 0 while it lives, where it ended by itself, and for another daemon's.
+
+        Known once `close` was called after its end.
+        """
+        code = self.process.returncode if self.process is not None else None
+        return -code if code is not None and code < 0 else 0
+
     def result(self) -> ExecutionResult | None:
         """How it ended; None if the supervisor could not say. Final once it has ended.
 

@@ -183,7 +183,7 @@ async def test_where_a_killed_supervisor_may_have_lost_output_the_log_says_so(tm
         (lock,) = agent.state_dir.glob("executions/*/lock")
         os.kill(int(lock.read_text()), signal.SIGKILL)
         chunks = await before_the_end(session)
-        assert session.reports("t1", "finished")[0].finished.outcome == types.OUTCOME_DEVICE_ERROR
+        assert session.reports("t1", "finished")[0].finished.outcome == types.OUTCOME_APP_CRASHED
         assert text(chunks) == b"first\n\n[the supervisor was killed; output from here on is lost]\n"
 
 

@@ -152,7 +152,7 @@ async def test_a_cancel_silence_and_the_death_of_its_supervisor_cost_only_the_on
         Outcome.PASSED,
         Outcome.TIMED_OUT,
         Outcome.PASSED,
-        Outcome.DEVICE_ERROR,
+        Outcome.APP_CRASHED,
         Outcome.PASSED,
     ]
     assert "nothing having moved for too long" in (lab.told.finished("c").error or "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,17 @@ def test_who_removes_the_folder_of_a_run_has_failed(execution: PlannedExecution)
         assert isinstance(each, Finished)
         assert each.outcome is Outcome.TEST_FAILED
         assert "folder of this execution was removed" in (each.error or "")
+    assert end(execution, Story(), "", None) == Left()
+
+
+def test_who_kills_the_supervisor_of_a_run_has_crashed(execution: PlannedExecution) -> None:
+    execution.process = subprocess.Popen(["sh", "-c", "kill -9 $$"])
+    execution.process.wait(10)
+    for told, alone in ((story(BEGIN), False), (Story(), True)):
+        crashed = end(execution, told, "", None, alone=alone)
+        assert isinstance(crashed, Finished)
+        assert crashed.outcome is Outcome.APP_CRASHED
+        assert "SIGKILL" in (crashed.error or "")
     assert end(execution, Story(), "", None) == Left()
 
 

@@ -212,6 +212,18 @@ async def test_a_test_that_removes_its_execution_has_failed_and_is_told_why(tmp_
     assert list((tmp_path / "executions").iterdir()) == []
 
 
+async def test_a_test_that_kills_its_supervisor_has_crashed_and_its_device_is_not_blamed(tmp_path: Path) -> None:
+    told = Told()
+    runner = runner_of(told, tmp_path, "sh", "-c", "kill -9 $PPID; sleep 60")
+    runner.start(DEVICE, [assignment("t1")])
+    await until(lambda: told.events and isinstance(told.events[-1], AttemptFinished), "it does not end")
+    end = told.events[-1]
+    assert isinstance(end, AttemptFinished)
+    assert end.finished.outcome is Outcome.APP_CRASHED
+    assert "supervisor was ended by SIGKILL" in (end.finished.error or "")
+    await runner.close()
+
+
 class Deaf(Told):
     """Fails at the first piece of a log."""
 

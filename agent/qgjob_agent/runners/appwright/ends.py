@@ -87,7 +87,7 @@ def _without_result(
     story: Story, now: int, execution: PlannedExecution, *, begun: bool, alone: bool, found_dead: bool
 ) -> Finished | Killed | Left:
     """Of several that have not said that they began each has a run of its own, where that tells whose fault it was."""
-    if not begun and not (alone and execution.removed):
+    if not begun and not (alone and (execution.removed or execution.killed_by)):
         return Left()
     if found_dead:
         return (now, DeathCause.AGENT_LOST, True)

@@ -203,7 +203,8 @@ class Run:
         if self.withheld() is not None:  # how it ended says nothing of attempts that may have told their end
             result, dead = None, True
         again: list[Assignment] = []
-        unsaid = self.execution.removed if result is None else result.ended_by == names.EXIT
+        lost = self.execution.removed or bool(self.execution.killed_by)
+        unsaid = lost if result is None else result.ended_by == names.EXIT
         one_by_one = not self._moved and unsaid
         alone = len(self.left) == 1 and not self._moved
         doubtful = len(self.left) > 1 and (self._planned > 1 or self._moved)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from qgjob_proto.v1 import artifacts_pb2_grpc as artifacts_grpc
 from qgjob_proto.v1 import types_pb2 as types
 from tests.fakes.agent_process import AgentProcess, alive
 from tests.fakes.coordinator_stub import CoordinatorStub, assignment
+from tests.fakes.held_process import held
 from tests.fakes.waiting import DEADLINE_SECONDS, until
 from tests.integration.agent.test_commands import commanding
 
@@ -128,21 +128,20 @@ async def test_a_result_that_nobody_takes_is_kept_for_the_next_life(tmp_path: Pa
 
 
 async def test_a_tree_that_does_not_die_is_left_to_its_supervisor_with_exit_1(tmp_path: Path) -> None:
-    """Its supervisor is stopped, so that nobody kills it; the next daemon finds both."""
+    """Its supervisor is held, so that nobody kills it; the next daemon finds both."""
     async with CoordinatorStub() as stub, commanding(tmp_path, stub, "echo up; sleep 60", DRAIN_SECONDS="0") as agent:
         session = await stub.session()
         session.assign(assignment("t1"))
         await session.until(lambda: session.log_of("t1"), "t1 is not up")
         supervisor = int(next(agent.state_dir.glob("executions/*/lock")).read_text())
-        os.kill(supervisor, signal.SIGSTOP)
-        agent.signal(signal.SIGTERM)
-        assert agent.process is not None
-        async with asyncio.timeout(60):
-            assert await agent.exit_code() == 1
-        assert "tree_left" in agent.said()
-        assert "error: 1 process tree would not die in time" in agent.said()
-        await agent.start()
-        again = await stub.session(2)
-        assert [(h.token, h.phase) for h in again.hello.hello.held] == [("t1", pb.ATTEMPT_PHASE_RUNNING)]
-        os.kill(supervisor, signal.SIGCONT)
+        with held(supervisor):
+            agent.signal(signal.SIGTERM)
+            assert agent.process is not None
+            async with asyncio.timeout(60):
+                assert await agent.exit_code() == 1
+            assert "tree_left" in agent.said()
+            assert "error: 1 process tree would not die in time" in agent.said()
+            await agent.start()
+            again = await stub.session(2)
+            assert [(h.token, h.phase) for h in again.hello.hello.held] == [("t1", pb.ATTEMPT_PHASE_RUNNING)]
         assert (await again.report("t1", "tree_dead")).tree_dead.cause == pb.DEATH_CAUSE_SHUTDOWN

@@ -62,15 +62,7 @@ async def run_program(
     """
     with _files(argv[0]) as (output, errors):
         try:
-            process = await asyncio.create_subprocess_exec(
-                *argv,
-                cwd=cwd,
-                env=dict(environ),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors if apart else subprocess.STDOUT,
-                start_new_session=True,
-            )
+            process = await _start(argv, environ, output, errors if apart else subprocess.STDOUT, cwd)
         except OSError as error:
             why = error.strerror or str(error)
             raise ProgramError(f"{argv[0]!r} can't be started ({why}): {advice}") from error
@@ -84,6 +76,30 @@ async def run_program(
             await wait_out(ending)
             ending.result()
         return Ended(code, _said(output, most_bytes, last=last), _said(errors, MAX_OUTPUT_BYTES))
+
+
+async def _start(
+    argv: Sequence[str], environ: Mapping[str, str], output: IO[bytes], errors: IO[bytes] | int, cwd: Path | None
+) -> asyncio.subprocess.Process:
+    """Who is cancelled meanwhile has its group dead too: asyncio would end the process alone. Errors: OSError."""
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            *argv,
+            cwd=cwd,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+            start_new_session=True,
+        )
+    )
+    try:
+        await wait_out(starting)
+    except asyncio.CancelledError:
+        if starting.exception() is None:
+            await wait_out(asyncio.ensure_future(_end(starting.result(), argv[0])))
+        raise
+    return starting.result()
 
 
 @contextmanager

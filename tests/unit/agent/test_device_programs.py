@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,27 @@ async def test_nothing_of_it_lives_afterwards(tmp_path: Path, how: str) -> None:
     else:
         assert (await running).code == (0 if how == "in time" else None)
     assert processes_of(tmp_path) == {}
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+async def test_nothing_lives_of_one_that_was_cancelled_while_it_was_started(tmp_path: Path, steps: int) -> None:
+    environ = ENVIRON | {"MARK": str(tmp_path)}
+    script = f"trap '' TERM HUP INT; sleep 300 & touch {tmp_path}/up; wait"
+    running = asyncio.create_task(run_program(["sh", "-c", script], environ, 60.0, advice=ADVICE))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    stalled_until((tmp_path / "up").exists)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert processes_of(tmp_path) == {}
+
+
+def stalled_until(look: Callable[[], bool], most_seconds: float = 1.0) -> None:
+    """The event loop stands still until then, as on a busy host; or for long enough, where nothing was started yet."""
+    end = time.monotonic() + most_seconds
+    while not look() and time.monotonic() < end:
+        time.sleep(0.005)
 
 
 async def test_who_cancels_twice_waits_for_its_death_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -266,6 +266,9 @@ async def test_a_coordinator_that_is_away_is_asked_again_and_told_of_once(bench:
             for token in ("t1", "t2"):
                 keeper.take(*bench.ended(token), FAILED)
             await bench.empty()
+            await until(
+                lambda: any(each["event"] == "evidence_goes_on" for each in logs), "nobody says that it goes on"
+            )
     events = [each["event"] for each in logs]
     assert events.count("evidence_waits") == 1
     assert next(each for each in logs if each["event"] == "evidence_waits")["error"] == "the blob store is full"

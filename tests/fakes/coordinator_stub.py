@@ -49,7 +49,7 @@ class StubSession:
         self.outbox.put_nowait(None)
 
     async def until(self, condition: Callable[[], Any], what: str) -> Any:
-        return await self._stub.until(condition, f"{what}; heard {[m.WhichOneof('body') for m in self.heard]}")
+        return await self._stub.until(condition, what)
 
     def all(self, kind: str) -> list[Any]:
         return [getattr(message, kind) for message in self.heard if message.WhichOneof("body") == kind]
@@ -83,7 +83,7 @@ class CoordinatorStub(pb_grpc.AgentServiceServicer):
         self.welcome: dict[str, Any] = {
             "store_epoch": 1,
             "heartbeat_ms": 500,
-            "session_timeout_ms": 3_000,
+            "session_timeout_ms": 30_000,  # a machine that stands still for seconds loses no test its session
             "lease_ms": 20_000,
             "kill_grace_ms": 1_000,
         } | welcome
@@ -120,6 +120,14 @@ class CoordinatorStub(pb_grpc.AgentServiceServicer):
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    def said(self) -> str:
+        """What each session heard, and which of them are over: for the words of a test that failed."""
+        return "; ".join(
+            f"session {number}{' (over)' if session.ended.is_set() else ''} of {session.hello.hello.agent_id} heard "
+            f"{[message.WhichOneof('body') for message in session.heard]}"
+            for number, session in enumerate(self.sessions, 1)
+        )
+
     async def until(self, condition: Callable[[], Any], what: str) -> Any:
         """Waits until something heard makes the condition true."""
         try:
@@ -128,7 +136,7 @@ class CoordinatorStub(pb_grpc.AgentServiceServicer):
                     await self._changed.wait()
                 return value
         except TimeoutError:
-            raise AssertionError(f"after {waiting.DEADLINE_SECONDS:g} s: {what}") from None
+            raise AssertionError(f"after {waiting.DEADLINE_SECONDS:g} s: {what}; {self.said()}") from None
 
     async def session(self, number: int = 1) -> StubSession:
         """The nth session that said Hello."""

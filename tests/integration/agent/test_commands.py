@@ -169,7 +169,8 @@ async def test_what_a_restarted_daemon_can_not_read_is_dead_before_it_connects(t
         session = await stub.session()
         session.assign(assignment("t1"))
         await session.report("t1", "started")
-        pid = int(await until((tmp_path / "pid").read_text, "the command does not begin"))
+        told = tmp_path / "pid"
+        pid = int(await until(lambda: told.exists() and told.read_text().strip(), "the command does not begin"))
         await agent.kill()
         (spec,) = agent.state_dir.glob("executions/*/spec.json")
         if how == "an older version is begun":

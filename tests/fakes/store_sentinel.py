@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from tests.fakes.store_process import StoreProcess, wait_for
 
@@ -87,6 +88,22 @@ class SentinelStore:
         for sentinel in self.sentinels:
             sentinel.start()
         wait_for(lambda: all(map(_knows_all, self.sentinels)), "Sentinels that know each other")
+
+    def hand_over(self, old: StoreProcess) -> None:
+        """Asks the first Sentinel to take another master than this one, unless it did or is about it.
+
+        It may give that up, such as when another one has not heard of it yet and has the chosen replica follow the old
+        master again: who wants it done asks again.
+        """
+        with self.sentinels[0].client() as sentinel:
+            known = sentinel.execute_command("SENTINEL MASTER", NAME)
+            if int(known["port"]) != old.port or "failover_in_progress" in known["flags"]:
+                return
+            try:
+                sentinel.execute_command("SENTINEL FAILOVER", NAME)
+            except ResponseError as e:
+                if not str(e).startswith(("INPROG", "NOGOODSLAVE")):
+                    raise
 
     def kill_master(self) -> StoreProcess:
         """SIGKILL to the master of the moment, which it was."""

@@ -11,10 +11,11 @@ from tests.chaos.faults.coordinators import clients_served
 from tests.chaos.lab import STORE, Lab
 from tests.chaos.schedule import Fault
 from tests.fakes.store_process import StoreProcess
-from tests.fakes.store_sentinel import NAME, SentinelStore
+from tests.fakes.store_sentinel import SentinelStore
 from tests.fakes.waiting import until
 
 ELECTION_SECONDS = 30.0
+_NO_REPLICA = "the old master is not made a replica"
 
 
 async def store_failover(lab: Lab, fault: Fault) -> Outcome:
@@ -57,9 +58,7 @@ async def store_switch(lab: Lab, fault: Fault) -> Outcome:
     store = _store(lab)
     old = await asyncio.to_thread(lambda: store.master)
     async with lab.away(STORE), lab.two_masters(told=True):
-        with store.sentinels[0].client() as sentinel:
-            sentinel.execute_command("SENTINEL FAILOVER", NAME)
-        await _follows(old)
+        await handed_over(store, old)
         await _taken_over(lab, store, old)
     return Outcome(await clients_served(lab, clock.now(), STORE, bounds.LOADED))
 
@@ -77,15 +76,25 @@ async def _taken_over(lab: Lab, store: SentinelStore, old: StoreProcess) -> None
     await until(lab.look_for_switch, "the lab does not reach the new master", seconds=ELECTION_SECONDS)
 
 
-async def _follows(server: StoreProcess) -> None:
-    """Returns when the server is a replica in step. Raises AssertionError."""
+async def handed_over(store: SentinelStore, old: StoreProcess) -> None:
+    """Tells the Sentinels to take another master until this one is a replica in step. Raises AssertionError."""
 
     async def look() -> bool:
-        with contextlib.suppress(*stores.AWAY):
-            return await asyncio.to_thread(_role, server) == "slave"
-        return False
+        await asyncio.to_thread(store.hand_over, old)
+        return await _is_replica(old)
 
-    await until(look, "the old master is not made a replica", seconds=ELECTION_SECONDS)
+    await until(look, _NO_REPLICA, seconds=ELECTION_SECONDS)
+
+
+async def _follows(server: StoreProcess) -> None:
+    """Returns when the server is a replica in step. Raises AssertionError."""
+    await until(lambda: _is_replica(server), _NO_REPLICA, seconds=ELECTION_SECONDS)
+
+
+async def _is_replica(server: StoreProcess) -> bool:
+    with contextlib.suppress(*stores.AWAY):
+        return await asyncio.to_thread(_role, server) == "slave"
+    return False
 
 
 def _role(server: StoreProcess) -> str:

@@ -2,7 +2,9 @@
 
 A firewall that lost its state, or an address that moved, ends all connections there are without a word, while new ones
 work. So where one brings no answer in time, or breaks, those that were silent since before that was asked are not used
-again; and where another one answers afterwards, the store is there, and who still waits on one of those is told.
+again; and where another one answers what was asked later, the store is there, and who still waits on one of those is
+told. A store that is far off is not silent: a connection that is made anew was heard then, and that one was ended here
+counts as no failure, or each end would be the cause of the next.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ class Hearing:
 
     def __init__(self) -> None:
         self._doubted = 0.0
+        self._noticed_at = 0.0
         self._unproven = False
         self._waiting: set[ServerConnection] = set()
 
@@ -40,21 +43,24 @@ class Hearing:
         """What was sent then was not answered in time, or its connection broke."""
         if sent_at > self._doubted:
             self._doubted, self._unproven = sent_at, True
+            self._noticed_at = time.monotonic()
 
     def waits(self, connection: ServerConnection) -> None:
         """It waits for an answer."""
         self._waiting.add(connection)
 
     def ended(self, connection: ServerConnection, *, heard: bool) -> None:
-        """It does not wait any more. An answer after a failure shows that the store is there."""
+        """It does not wait any more. An answer to what was asked after what failed shows that the store is there."""
         self._waiting.discard(connection)
-        if heard and self._unproven:
-            self._unproven = False
-            asyncio.get_running_loop().call_later(GRACE_SECONDS, self._tell, self._doubted)
+        if heard and self._unproven and connection.sent_at >= self._doubted:
+            # Until one is to what was asked since it was noticed: on those in doubt nothing was asked after that.
+            self._unproven = connection.sent_at < self._noticed_at
+            asyncio.get_running_loop().call_later(GRACE_SECONDS, self._tell, self._doubted, connection.sent_at)
 
-    def _tell(self, failed_at: float) -> None:
+    def _tell(self, failed_at: float, answered: float) -> None:
+        """`answered` is when that was asked which shows that the store is there."""
         for connection in self._waiting:
-            if connection.heard_at < failed_at:
+            if connection.heard_at < failed_at and connection.sent_at < answered:
                 connection.abort()
 
 
@@ -68,6 +74,7 @@ class ServerConnection(AbstractConnection):
         super().__init__(**settings)
         self._hearing = hearing
         self.sent_at = self.heard_at = time.monotonic()
+        self._aborted = False
 
     @property
     def doubted(self) -> bool:
@@ -85,6 +92,12 @@ class ServerConnection(AbstractConnection):
         self.sent_at = time.monotonic()
         await super().send_packed_command(*args, **options)
 
+    async def on_connect_check_health(self, check_health: bool = True) -> None:
+        """As redis-py's. It was heard now: the same one is made anew after any time."""
+        self.heard_at = time.monotonic()
+        self._aborted = False
+        await super().on_connect_check_health(check_health=check_health)
+
     async def read_response(self, *args: Any, **options: Any) -> Any:
         """As redis-py's: None where the caller named a `timeout` and nothing came within it."""
         heard = False
@@ -97,7 +110,7 @@ class ServerConnection(AbstractConnection):
             raise
         except (ConnectionError, RedisTimeoutError) as error:
             heard = error.status_code is not None  # the store's own word: it has too many connections, say
-            if not heard:
+            if not heard and not self._aborted:
                 self._hearing.failed(self.sent_at)
             raise
         finally:
@@ -109,6 +122,7 @@ class ServerConnection(AbstractConnection):
     def abort(self) -> None:
         """Breaks it: who waits for an answer hears that it is closed."""
         if self._writer is not None:
+            self._aborted = True
             self._writer.transport.abort()
 
 

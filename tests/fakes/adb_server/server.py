@@ -12,6 +12,8 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tests.fakes.adb_server import forwards
+from tests.fakes.adb_server.registry import RefusedError, Registry
 from tests.fakes.adb_server.shell import Shell
 from tests.fakes.adb_server.sync import serve_sync
 
@@ -19,15 +21,10 @@ if TYPE_CHECKING:
     from tests.fakes.adb_server.device import FakeDevice
 
 VERSION = 41
-_SERVER_FEATURES = "shell_v2,cmd,stat_v2,ls_v2,fixed_push_mkdir"
-_UNAUTHORIZED = (
-    "device unauthorized.\nThis adb server's $ADB_VENDOR_KEYS is not set\n"
-    "Try 'adb kill-server' if that seems wrong.\nOtherwise check for a confirmation dialog on your device."
+_FEATURES = (  # of the server itself
+    "abb,abb_exec,apex,cmd,fixed_push_mkdir,fixed_push_symlink_timestamp,ls_v2,push_sync,remount_shell,shell_v2,stat_v2"
 )
-
-
-class _RefusedError(Exception):
-    """The server's answer is FAIL, with these words."""
+_WAITED_FOR = frozenset({"any", "bootloader", "device", "disconnect", "recovery", "rescue", "sideload"})
 
 
 def _counted(text: str) -> bytes:
@@ -51,8 +48,7 @@ class FakeAdbServer:
         self._starting = asyncio.Lock()
         self._port: socket.socket | None = None
         self._tasks: dict[asyncio.Task[None], str] = {}  # and the serial that each is about
-        self._news = asyncio.Event()  # a new one for each change
-        self._ids: dict[str, int] = {}
+        self._registry = Registry(self.devices)
         self._ending: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> FakeAdbServer:
@@ -115,18 +111,25 @@ class FakeAdbServer:
 
     def plug(self, device: FakeDevice) -> None:
         """A device is there, or is there again."""
-        self.devices[device.serial] = device
-        self._ids.pop(device.serial, None)
-        self.changed()
+        self._registry.add(device)
 
     def unplug(self, serial: str) -> FakeDevice:
         """A device is gone, and every connection to it; plug it in again with what is on it."""
         device = self.devices.pop(serial)
+        self._cut(serial)
+        self.changed()
+        return device
+
+    def drop(self, address: str) -> None:
+        """A device on the network is gone. It stays on the list, as offline, and nobody who follows that is told."""
+        del self.network[address]
+        self.devices[address].state = "offline"
+        self._cut(address)
+
+    def _cut(self, serial: str) -> None:
         for task, about in list(self._tasks.items()):
             if about == serial:
                 task.cancel()
-        self.changed()
-        return device
 
     def _lose(self, device: FakeDevice) -> None:
         self.unplug(device.serial)
@@ -135,15 +138,12 @@ class FakeAdbServer:
         """device, offline, unauthorized and so on."""
         self.devices[serial].state = state
         if state != "device":
-            for task, about in list(self._tasks.items()):
-                if about == serial:
-                    task.cancel()
+            self._cut(serial)
         self.changed()
 
     def changed(self) -> None:
         """Tells who follows the list of devices, and who waits for one."""
-        self._news.set()
-        self._news = asyncio.Event()
+        self._registry.changed()
 
     # ---- connections ----
 
@@ -168,112 +168,113 @@ class FakeAdbServer:
     ) -> None:
         device: FakeDevice | None = None
         while True:
-            service = (await reader.readexactly(int(await reader.readexactly(4), 16))).decode()
+            try:
+                size = int(await reader.readexactly(4), 16)
+            except ValueError:
+                return  # it is no question
+            service = (await reader.readexactly(size)).decode()
             self.asked[service.partition(":")[0]] += 1
             if self.silent:
                 await asyncio.Event().wait()
             try:
                 if service.startswith(("host:tport:", "host:transport")):
-                    device = self._transport(service)
+                    device = self._registry.transport(service)
                     self._tasks[task] = device.serial
                     writer.write(b"OKAY")
                     if service.startswith("host:tport:"):
-                        writer.write(struct.pack("<Q", self._id(device.serial)))
+                        writer.write(struct.pack("<Q", self._registry.id_of(device.serial)))
                     await writer.drain()
                     continue
                 if service.startswith("host"):
-                    await self._host(service, reader, writer, device)
+                    await self._host(service, reader, writer)
                 else:
-                    device = device or self._transport("host:transport-any")
                     await self._local(device, service, reader, writer)
-            except _RefusedError as refused:
+            except RefusedError as refused:
                 writer.write(b"FAIL" + _counted(str(refused)))
                 await writer.drain()
             return
 
     # ---- services of the server ----
 
-    async def _host(
-        self,
-        service: str,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        device: FakeDevice | None,
-    ) -> None:
+    async def _host(self, service: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         scope, _, rest = service.partition(":")
+        name = None
         if scope in ("host-serial", "host-transport-id"):
-            name, rest = self._split_serial(rest)
-            if rest.startswith("wait-for-"):
-                await self._wait_for(name, rest, writer)
-                return
-            device = self._find(name, by_id=scope == "host-transport-id", ready=rest != "get-state")
+            name, rest = self._registry.split_serial(rest)
         if rest.startswith("wait-for-"):
-            await self._wait_for(None, rest, writer)
-        elif rest.startswith("track-devices"):
+            await self._wait_for(name, rest, writer)
+        elif rest in ("track-devices", "track-devices-l"):
             await self._track(reader, writer, long=rest.endswith("-l"))
         elif rest == "kill":
             writer.write(b"OKAY")
             await writer.drain()
             self._ending = asyncio.create_task(self.stop())
         else:
-            writer.write(b"OKAY" + self._answer(rest, device))
+            answer = self._answer(rest)
+            writer.write(b"OKAY" + (self._answer_of(scope, name, rest) if answer is None else answer))
             await writer.drain()
 
-    def _answer(self, what: str, device: FakeDevice | None) -> bytes:
+    def _answer(self, what: str) -> bytes | None:
+        """What is no matter of one device; None: it is."""
         if what == "version":
             return _counted(f"{self.version:04x}")
-        if what == "features":
-            return _counted(_SERVER_FEATURES if device is None else ",".join(device.features))
+        if what == "host-features":
+            return _counted(_FEATURES)
         if what in ("devices", "devices-l"):
-            return _counted(self._list(long=what == "devices-l"))
+            return _counted(self._registry.list(long=what == "devices-l"))
         if what.startswith("connect:"):
             return _counted(self._connect(what.removeprefix("connect:")))
         if what.startswith("disconnect:"):
             return _counted(self._disconnect(what.removeprefix("disconnect:")))
-        device = device or self._transport("host:transport-any")
-        if what == "get-state":
-            return _counted(device.state)
-        if what == "get-serialno":
-            return _counted(device.serial)
-        if what.startswith("forward:"):
-            local, _, remote = what.removeprefix("forward:").removeprefix("norebind:").partition(";")
-            local = f"tcp:{20_000 + len(device.forwards)}" if local == "tcp:0" else local
-            device.forwards[local] = remote
-            return b"OKAY" + _counted(local.removeprefix("tcp:"))
-        if what.startswith("killforward:"):
-            device.forwards.pop(what.removeprefix("killforward:"), None)
-            return b"OKAY"
         if what == "list-forward":
-            return _counted("".join(f"{device.serial} {a} {b}\n" for a, b in device.forwards.items()))
-        raise _RefusedError(f"unknown host service '{what}'")
+            return _counted(forwards.listed(self.devices.values()))
+        return None
+
+    def _answer_of(self, scope: str, name: str | None, what: str) -> bytes:
+        """What is asked of one device."""
+        word, _, rest = what.partition(":")
+        if word not in ("features", "get-state", "get-serialno", "forward", "killforward", "killforward-all"):
+            raise RefusedError("unknown host service")
+        if name is None:
+            device = self._registry.only()
+        else:
+            device = (self._registry.numbered if scope == "host-transport-id" else self._registry.named)(name)
+        if word == "features":
+            return _counted(",".join(device.features))
+        if word == "get-state":
+            return _counted(device.state)
+        if word == "get-serialno":
+            return _counted(device.serial)
+        if word == "forward":
+            return b"OKAY" + _counted(forwards.forward(device, rest))
+        if word == "killforward":
+            forwards.remove(device, rest)
+        else:
+            device.forwards.clear()
+        return b"OKAY"
 
     def _connect(self, address: str) -> str:
         self.connects.append(time.monotonic())
-        if address in self.devices:
-            return f"already connected to {address}"
+        if not address:
+            return "empty address"
         if address not in self.network:
             return f"failed to connect to '{address}': Connection refused"
-        self.plug(self.network[address])
-        return f"connected to {address}"
+        if address in self.devices:
+            return f"already connected to {address}"
+        device = self.network[address]
+        self.plug(device)
+        said = {"device": "connected to", "unauthorized": "failed to authenticate to"}
+        return f"{said.get(device.state, 'failed to connect to')} {address}"
 
     def _disconnect(self, address: str) -> str:
+        if not address:
+            for each in [serial for serial in self.devices if ":" in serial]:
+                self.unplug(each)
+            return "disconnected everything"
         if address not in self.devices:
-            raise _RefusedError(f"no such device '{address}'")
+            raise RefusedError(f"no such device '{address}'")
         self.unplug(address)
         return f"disconnected {address}"
-
-    def _list(self, *, long: bool) -> str:
-        lines = []
-        for device in self.devices.values():
-            if not long:
-                lines.append(f"{device.serial}\t{device.state}\n")
-                continue
-            words = f"{device.serial:<22} {device.state}"
-            if device.state == "device":
-                model = device.model.replace(" ", "_")
-                words += f" product:{model.lower()} model:{model} device:{model.lower()}"
-            lines.append(f"{words} transport_id:{self._id(device.serial)}\n")
-        return "".join(lines)
 
     async def _track(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, long: bool) -> None:
         writer.write(b"OKAY")
@@ -285,20 +286,26 @@ class FakeAdbServer:
             await asyncio.gather(telling, return_exceptions=True)
 
     async def _tell(self, writer: asyncio.StreamWriter, *, long: bool) -> None:
-        told = None
-        while True:
-            while (shown := self._list(long=long)) == told:
-                await self._news.wait()
-            told = shown
-            writer.write(_counted(shown))
-            await writer.drain()
+        queue = self._registry.follow(long=long)
+        try:
+            told = None
+            while True:
+                shown = await queue.get()
+                if shown != told:
+                    writer.write(_counted(shown))
+                    await writer.drain()
+                told = shown
+        finally:
+            self._registry.leave(queue)
 
     async def _wait_for(self, serial: str | None, service: str, writer: asyncio.StreamWriter) -> None:
+        wanted = service.rpartition("-")[2]
+        if wanted not in _WAITED_FOR:
+            raise RefusedError("unknown host service")
         writer.write(b"OKAY")
         await writer.drain()
-        wanted = service.rpartition("-")[2]
         while not self._is_there(serial, wanted):
-            await self._news.wait()
+            await self._registry.news.wait()
         writer.write(b"OKAY")
         await writer.drain()
 
@@ -308,50 +315,16 @@ class FakeAdbServer:
             return not found
         return any(wanted in ("any", each.state) for each in found)
 
-    # ---- which device ----
-
-    def _id(self, serial: str) -> int:
-        if serial not in self._ids:
-            self._ids[serial] = max(self._ids.values(), default=0) + 1
-        return self._ids[serial]
-
-    def _split_serial(self, text: str) -> tuple[str, str]:
-        """A serial may have a colon in it, as 192.168.1.5:5555 has."""
-        for serial in sorted(self.devices, key=len, reverse=True):
-            if text.startswith(f"{serial}:"):
-                return serial, text[len(serial) + 1 :]
-        serial, _, rest = text.partition(":")
-        return serial, rest
-
-    def _transport(self, service: str) -> FakeDevice:
-        for word in ("host:tport:serial:", "host:transport:"):
-            if service.startswith(word):
-                return self._find(service.removeprefix(word))
-        if service.startswith("host:transport-id:"):
-            return self._find(service.removeprefix("host:transport-id:"), by_id=True)
-        found = list(self.devices.values())
-        if not found:
-            raise _RefusedError("no devices/emulators found")
-        if len(found) > 1:
-            raise _RefusedError("more than one device/emulator")
-        return self._find(found[0].serial)
-
-    def _find(self, name: str, *, by_id: bool = False, ready: bool = True) -> FakeDevice:
-        for device in self.devices.values():
-            if name == (str(self._id(device.serial)) if by_id else device.serial):
-                if ready and device.state == "unauthorized":
-                    raise _RefusedError(_UNAUTHORIZED)
-                if ready and device.state != "device":
-                    raise _RefusedError(f"device {device.state}")
-                return device
-        raise _RefusedError(f"device '{name}' not found")
-
     # ---- services of a device ----
 
     async def _local(
-        self, device: FakeDevice, service: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, device: FakeDevice | None, service: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         name, _, rest = service.partition(":")
+        if device is None:
+            raise RefusedError("device offline (no transport)")
+        if name not in ("sync", "exec", "abb_exec", "shell", "reverse") and not name.startswith("shell,"):
+            raise RefusedError("closed")
         writer.write(b"OKAY")
         await writer.drain()
         if name == "sync":

@@ -14,6 +14,7 @@ from structlog.testing import LogCapture
 
 from bench.processes import free_port
 from qgjob_agent.core.events import DeviceLost
+from qgjob_agent.core.values import Health
 from qgjob_agent.devices.adb import connecting
 from qgjob_agent.devices.adb.client import AdbClient
 from qgjob_agent.devices.adb.connecting import Connector
@@ -114,6 +115,18 @@ async def test_a_device_that_comes_and_goes_at_once_is_tried_more_and_more_rarel
         await until(lambda: len(asked) >= 4, "it is not connected again")
     gaps = [later - before for before, later in pairwise(asked)]
     assert all(gap >= least for gap, least in zip(gaps, (0.05, 0.1, 0.2), strict=False)), gaps
+
+
+async def test_one_that_goes_is_found_to_be_away_though_nobody_is_told(lab: Host) -> None:
+    async with lab.provider(connect=(PIXEL,)) as agent:
+        await agent.seen(PIXEL_ID, health=Health.GOOD)
+        device = lab.fake.devices[PIXEL]
+        lab.fake.drop(PIXEL)
+        shown = await agent.seen(PIXEL_ID, health=Health.BAD)
+        assert "device offline" in (shown.facts.reason or "")
+        device.state = "device"
+        await agent.seen(PIXEL_ID, health=Health.GOOD)
+        assert agent.of(DeviceLost) == []
 
 
 @pytest.mark.skipif(NO_ADB, reason=NEEDS_ADB)

@@ -174,7 +174,8 @@ async def test_the_list_is_followed_and_a_device_waited_for(fake: FakeAdbServer,
     fake.plug(device)
     assert await asyncio.wait_for(waiting.wait(), 30) == 0
     await list_of(following, "emulator-5554\tdevice\n")
-    await list_of(following, "emulator-5554\tdevice\n" + f"{PHONE}\tdevice\n")
+    for state in ("offline", "device"):
+        await list_of(following, "emulator-5554\tdevice\n" + f"{PHONE}\t{state}\n")
     following.terminate()
     await following.wait()
 

@@ -7,19 +7,27 @@ installation, with `fullReset` the app is gone after it; without `appium:app` th
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+_UNKNOWN = "An unknown server-side error occurred while processing the command. Original error: "
+_EXCLUSIVE = (
+    "The 'noReset' and 'fullReset' capabilities are mutually exclusive and should not both be set to true. "
+    "You probably meant to just use 'fullReset' on its own"
+)
+_STALE = "An element command failed because the referenced element is no longer attached to the DOM."
 
 
 class HubError(Exception):
-    """An error as WebDriver names it."""
+    """An error as WebDriver names it. `beside`: what the answer has beside its value."""
 
-    def __init__(self, status: int, error: str, message: str) -> None:
+    def __init__(self, status: int, error: str, message: str, beside: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.error = error
+        self.beside = beside or {}
 
 
 @dataclass(slots=True)
@@ -84,9 +92,7 @@ class Hub:
             raise HubError(500, "session not created", f"{udid} has a session already")
         full, none = bool(capabilities.get("appium:fullReset")), bool(capabilities.get("appium:noReset"))
         if full and none:
-            raise HubError(
-                500, "session not created", "The 'noReset' and 'fullReset' capabilities are mutually exclusive"
-            )
+            raise HubError(500, "unknown error", _UNKNOWN + _EXCLUSIVE)
         self.capabilities.append(capabilities)
         if self.control.refuse_sessions > 0:
             self.control.refuse_sessions -= 1
@@ -109,7 +115,7 @@ class Hub:
         """A living session. Raises HubError."""
         found = self.sessions.get(session_id)
         if found is None:
-            raise HubError(404, "invalid session id", f"no session {session_id}")
+            raise HubError(404, "invalid session id", "A session is either terminated or not started")
         return found
 
     def close(self, session_id: str) -> None:
@@ -139,16 +145,14 @@ class Hub:
         for text in found:
             element_id = f"e{len(session.elements)}"
             session.elements[element_id] = text
-            ids.append({ELEMENT: element_id})
+            ids.append({ELEMENT: element_id, "ELEMENT": element_id})
         return ids
 
     def text_of(self, session: Session, element_id: str) -> str:
         """The text of an element that was found and is still shown. Raises HubError."""
         text = session.elements.get(element_id)
-        if text is None:
-            raise HubError(404, "no such element", f"no element {element_id}")
-        if text not in self.texts(session.udid):
-            raise HubError(404, "stale element reference", f"{text!r} is not shown any more")
+        if text is None or text not in self.texts(session.udid):
+            raise HubError(404, "stale element reference", _STALE)
         return text
 
     def click(self, session: Session, element_id: str) -> float:

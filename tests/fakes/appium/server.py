@@ -6,15 +6,35 @@ import asyncio
 import json
 import re
 from dataclasses import asdict
+from http import HTTPStatus
 from typing import Any
 
+from tests.fakes.appium.asking import check
 from tests.fakes.appium.devices import Devices
-from tests.fakes.appium.hub import Control, Hub, HubError
+from tests.fakes.appium.hub import Control, Hub, HubError, Session
 
 _PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 _SESSION = re.compile(r"/session/([^/]+)(/.*)?")
 _ELEMENT = re.compile(r"/element/([^/]+)/(\w+)")
+_COMMAND = re.compile(
+    r"(GET|DELETE) "
+    r"|GET /screenshot"
+    r"|POST /elements?"
+    r"|GET /element/[^/]+/(displayed|enabled|text)"
+    r"|POST /element/[^/]+/click"
+    r"|(POST|DELETE) /actions"
+    r"|POST /(appium|execute)/.*"
+    r"|POST /timeouts"
+)
+"""Of a session: what is known of it."""
 _HEAD_BYTES = 65_536
+VERSION = "2.19.0"
+_READY = "The server is ready to accept new connections"
+_NO_COMMAND = (
+    "The requested resource could not be found, or a request was received using an HTTP method that is not supported "
+    "by the mapped resource"
+)
+_NO_ELEMENT = "An element could not be located on the page using the given search parameters."
 
 
 class Server:
@@ -52,14 +72,13 @@ class Server:
             while head := await _head(reader):
                 method, path, length, keep = head
                 body = await reader.readexactly(length) if length else b""
-                if self._tells:
-                    _tell(method, path, body)
-                status, answer = await self._answer(method, path, body)
-                data = json.dumps(answer).encode()
-                head_lines = (
-                    f"HTTP/1.1 {status} -\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
-                )
-                writer.write(head_lines.encode() + data)
+                status, kind, data = await self._answered(method, path, body)
+                lines = [
+                    f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+                    f"content-type: {kind}; charset=utf-8",
+                    f"content-length: {len(data)}",
+                ]
+                writer.write("\r\n".join([*lines, "", ""]).encode() + data)
                 await writer.drain()
                 if not keep:
                     break
@@ -69,14 +88,25 @@ class Server:
             self._speaking.discard(task)
             writer.close()
 
-    async def _answer(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
+    async def _answered(self, method: str, path: str, body: bytes) -> tuple[int, str, bytes]:
+        """Status, type and content of an answer. What is no JSON does not come as far as the log."""
         try:
             asked = json.loads(body) if body else {}
+        except ValueError:
+            return 400, "text/html", b"<pre>SyntaxError</pre>"
+        if self._tells:
+            _tell(method, path, body)
+        status, answer = await self._answer(method, path, asked)
+        return status, "application/json", json.dumps(answer).encode()
+
+    async def _answer(self, method: str, path: str, asked: dict[str, Any]) -> tuple[int, Any]:
+        try:
             if path.startswith("/_fake/"):
                 return 200, self._fake(method, path, asked)
-            return 200, {"value": await self._webdriver(method, path.removeprefix("/wd/hub"), asked)}
+            return 200, {"value": await self._webdriver(method, path, asked)}
         except HubError as error:
-            return error.status, {"value": {"error": error.error, "message": str(error), "stacktrace": ""}}
+            value = {"error": error.error, "message": str(error), "stacktrace": ""}
+            return error.status, {"value": value, **error.beside}
 
     def _fake(self, method: str, path: str, asked: dict[str, Any]) -> Any:
         hub = self.hub
@@ -95,28 +125,32 @@ class Server:
             return asdict(hub.control)
         if path == "/_fake/drop" and method == "POST":
             return {"dropped": hub.drop(asked["udid"])}
-        raise HubError(404, "unknown command", path)
+        raise _unknown()
 
     async def _webdriver(self, method: str, path: str, asked: dict[str, Any]) -> Any:
-        if path == "/status":
-            return {"ready": True, "message": "a fake", "build": {"version": "2.19.0"}}
+        if (method, path) == ("GET", "/status"):
+            return {"ready": True, "message": _READY, "build": {"version": VERSION}}
         if path == "/sessions" and method == "GET":
             return [{"id": x.session_id, "capabilities": _told(x.capabilities)} for x in self.hub.sessions.values()]
         if path == "/session" and method == "POST":
             return await self._open(asked)
         match = _SESSION.fullmatch(path)
         if match is None:
-            raise HubError(404, "unknown command", f"{method} {path}")
+            raise _unknown()
         session_id, rest = match[1], match[2] or ""
-        if not rest and method == "DELETE":
-            session = self.hub.session(session_id)
-            if self._devices is not None:
-                await self._devices.leave(session)
-            self.hub.close(session_id)
-            return None
-        return await self._command(method, session_id, rest, asked)
+        if _COMMAND.fullmatch(f"{method} {rest}") is None:
+            raise _unknown(sessionId=session_id)
+        session = self.hub.session(session_id)
+        if rest:
+            return await self._command(session, rest, asked)
+        if method == "GET":
+            return _told(session.capabilities)
+        if self._devices is not None:
+            await self._devices.leave(session)
+        return self.hub.close(session_id)
 
     async def _open(self, asked: dict[str, Any]) -> dict[str, Any]:
+        check(asked, self.hub.control.capabilities)
         session, seconds = self.hub.open(asked)
         try:
             if self._devices is not None:
@@ -127,14 +161,14 @@ class Server:
         await asyncio.sleep(seconds)
         return {"sessionId": session.session_id, "capabilities": _told(session.capabilities)}
 
-    async def _command(self, method: str, session_id: str, rest: str, asked: dict[str, Any]) -> Any:
-        hub, session = self.hub, self.hub.session(session_id)
+    async def _command(self, session: Session, rest: str, asked: dict[str, Any]) -> Any:
+        hub = self.hub
         if rest in ("/elements", "/element"):
             found = hub.find(session, str(asked.get("value", "")))
             if rest == "/elements":
                 return found
             if not found:
-                raise HubError(404, "no such element", str(asked.get("value")))
+                raise HubError(404, "no such element", _NO_ELEMENT)
             return found[0]
         if (match := _ELEMENT.fullmatch(rest)) is not None:
             text = hub.text_of(session, match[1])
@@ -142,13 +176,11 @@ class Server:
                 await asyncio.sleep(hub.click(session, match[1]))
                 return None
             return {"displayed": True, "enabled": True, "text": text}.get(match[2])
-        if rest == "/screenshot":
-            return _PNG
-        if rest.startswith("/appium/device/get_clipboard"):
-            return ""
-        if rest.startswith(("/appium/", "/actions", "/execute/", "/timeouts")):
-            return None
-        raise HubError(404, "unknown command", f"{method} {rest}")
+        return {"/screenshot": _PNG, "/appium/device/get_clipboard": ""}.get(rest)
+
+
+def _unknown(**beside: Any) -> HubError:
+    return HubError(404, "unknown command", _NO_COMMAND, {"status": 9, **beside})
 
 
 def _told(capabilities: dict[str, Any]) -> dict[str, Any]:
@@ -158,7 +190,13 @@ def _told(capabilities: dict[str, Any]) -> dict[str, Any]:
 def _tell(method: str, path: str, body: bytes) -> None:
     session = _SESSION.match(path)
     sign = f"\x1b[38;5;78m[{session[1][:8]}]\x1b[0m" if session else ""
-    print(f"{sign}\x1b[38;5;86m[HTTP]\x1b[0m --> {method} {path} {body.decode()}", flush=True)
+    words = [coloured(37, "-->"), coloured(37, method), coloured(37, path), coloured(90, body.decode() or "{}")]
+    print(f"{sign}\x1b[38;5;86m[HTTP]\x1b[0m {' '.join(words)}", flush=True)
+
+
+def coloured(colour: int, text: str) -> str:
+    """As Appium's log has it."""
+    return f"\x1b[{colour}m{text}\x1b[39m"
 
 
 async def _head(reader: asyncio.StreamReader) -> tuple[str, str, int, bool] | None:

@@ -23,7 +23,7 @@ from qgjob_agent.hub_address import Address
 from qgjob_agent.runners.appwright import appium as appium_module
 from qgjob_agent.runners.appwright import hub as hub_module
 from qgjob_agent.runners.appwright.appium import Appium, AppiumError
-from qgjob_agent.runners.appwright.appium_log import Mark
+from qgjob_agent.runners.appwright.appium_log import Mark, readable
 from qgjob_agent.runners.appwright.appium_settings import AppiumSettings, check_words
 from qgjob_agent.runners.appwright.hub import answers, forget_sessions
 from tests.fakes.appium.server import Server
@@ -134,7 +134,7 @@ async def test_one_that_died_is_begun_again(make: Make, tmp_path: Path) -> None:
     assert await answers(await appium.ready())
     assert appium.starts == 2
     part = appium.told.part(since, None)
-    assert part.startswith(b"the last that it said\n[Appium] Appium REST http interface"), "what ran has seen both"
+    assert readable(part).startswith(b"the last that it said\n[Appium] Appium REST http interface"), "both are seen"
 
 
 async def test_a_process_that_has_its_number_now_is_left_alone(make: Make, tmp_path: Path) -> None:

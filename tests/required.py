@@ -19,6 +19,7 @@ MAY_LACK = (
     "this machine has no systemd",
     "strace may not attach to the store",
     "this machine has a valkey-server",
+    "this machine has another aapt",
     "this machine has another adb",
     "this machine is busy",
 )

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import appwright_packages
+from tests.fakes import aapt, appwright_packages, packages
 from tests.fakes.appwright_packages import EXAMPLE
-
-BIN = Path(__file__).parent / "bin"
 
 
 def node_modules() -> Path:
@@ -24,8 +22,7 @@ def make_suite(folder: Path, files: dict[str, str] | None = None) -> Path:
     """The example with the packages; with `files`, those are its tests instead."""
     shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("node_modules"))
     (folder / "node_modules").symlink_to(node_modules())
-    (folder / "build").mkdir()
-    (folder / "build" / "app.apk").write_bytes(b"an apk of a test")
+    packages.write(folder / "build" / "app.apk", packages.launchable_apk())
     if files is not None:
         shutil.rmtree(folder / "tests")
         (folder / "tests").mkdir()
@@ -38,5 +35,5 @@ def make_sdk(folder: Path) -> Path:
     """What AppWright wants of ANDROID_HOME."""
     tools = folder / "build-tools" / "34.0.0"
     tools.mkdir(parents=True)
-    (tools / "aapt").symlink_to(BIN / "aapt")
+    (tools / "aapt").symlink_to(aapt.PROGRAM)
     return folder

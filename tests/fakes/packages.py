@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-VERSION_CODE, VERSION_NAME = 0x0101021B, 0x0101021C
+VERSION_CODE, VERSION_NAME, NAME = 0x0101021B, 0x0101021C, 0x01010003
 ANDROID = "http://schemas.android.com/apk/res/android"
 NONE = 0xFFFFFFFF
 
@@ -76,6 +76,43 @@ def binary_manifest(
     return struct.pack("<HHL", 0x0003, 8, 8 + len(body)) + body
 
 
+def launchable_manifest(package: str = "com.example.app", code: int = 1, version: str = "1.0") -> bytes:
+    """The same of an app with an activity that a launcher shows."""
+    texts = ["versionCode", "versionName", "name", "android", ANDROID, "package", package, version]
+    number = {text: at for at, text in enumerate(texts)}
+
+    def at(text: str) -> int:
+        if text not in number:
+            number[text] = len(texts)
+            texts.append(text)
+        return number[text]
+
+    def attribute(key: str, value: str | int) -> bytes:
+        namespace = NONE if key == "package" else at(ANDROID)
+        if isinstance(value, int):
+            return struct.pack("<LLLHBBL", namespace, at(key), NONE, 8, 0, 0x10, value)
+        return struct.pack("<LLLHBBL", namespace, at(key), at(value), 8, 0, 0x03, at(value))
+
+    def element(name: str, attributes: dict[str, str | int], *inside: bytes) -> bytes:
+        packed = b"".join(attribute(*each) for each in attributes.items())
+        head = (0x0102, 16, 36 + len(packed), 2, NONE, NONE, at(name), 20, 20, len(attributes), 0, 0, 0)
+        end = struct.pack("<HHL4L", 0x0103, 16, 24, 2, NONE, NONE, at(name))
+        return struct.pack("<HHL4L6H", *head) + packed + b"".join(inside) + end
+
+    shown = (
+        element("action", {"name": "android.intent.action.MAIN"}),
+        element("category", {"name": "android.intent.category.LAUNCHER"}),
+    )
+    activity = element("activity", {"name": f"{package}.MainActivity"}, element("intent-filter", {}, *shown))
+    attributes: dict[str, str | int] = {"versionCode": code, "versionName": version, "package": package}
+    root = element("manifest", attributes, element("application", {}, activity))
+    resources = struct.pack("<HHL3L", 0x0180, 8, 20, VERSION_CODE, VERSION_NAME, NAME)
+    namespace = (at("android"), at(ANDROID))
+    begin, end = (struct.pack("<HHL4L", kind, 16, 24, 1, NONE, *namespace) for kind in (0x0100, 0x0101))
+    body = _pool(texts, utf8=True) + resources + begin + root + end
+    return struct.pack("<HHL", 0x0003, 8, 8 + len(body)) + body
+
+
 def _varint(value: int) -> bytes:
     out = bytearray()
     while value > 0x7F:
@@ -125,6 +162,11 @@ def info_plist(platform: str = "iphoneos", *, binary: bool = True, **changes: An
 def apk(filler: bytes = b"", **manifest: Any) -> bytes:
     """An .apk."""
     return zipped({"classes.dex": b"dex\n" + filler, "AndroidManifest.xml": binary_manifest(**manifest)})
+
+
+def launchable_apk() -> bytes:
+    """An .apk of an app that can be started."""
+    return zipped({"classes.dex": b"dex\n", "AndroidManifest.xml": launchable_manifest()})
 
 
 def aab(**manifest: Any) -> bytes:

@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 USER, KEY = "lab_user_x1", "S3cretAccessKey77"
-ALL_BUSY = "All parallel tests are currently in use, including the queued tests. Please wait to finish or upgrade"
+ALL_BUSY = (
+    "[BROWSERSTACK_ALL_PARALLELS_IN_USE] All parallel tests are currently in use, including the queued tests. "
+    "Please wait to finish or upgrade your plan to add more sessions."
+)
 
 
 class RestError(Exception):
@@ -82,6 +85,7 @@ class Account:
         self.seen_full[who] = self.running >= control.most or control.queued > 0
         return {
             "automate_plan": "Device Cloud Pro",
+            "terminal_access": "Public",
             "parallel_sessions_running": self.running,
             "team_parallel_sessions_max_allowed": control.most,
             "parallel_sessions_max_allowed": control.most,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import json
 import os
 import socket
@@ -27,6 +26,7 @@ from qgjob_agent.runners.appwright.appium_log import Mark, readable
 from qgjob_agent.runners.appwright.appium_settings import AppiumSettings, check_words
 from qgjob_agent.runners.appwright.hub import answers, forget_sessions
 from tests.fakes.appium.server import Server
+from tests.fakes.small_disk import small_disk
 from tests.fakes.waiting import until
 
 ROOT = Path(__file__).parents[3]
@@ -152,18 +152,28 @@ async def test_a_process_that_has_its_number_now_is_left_alone(make: Make, tmp_p
         other.wait()
 
 
-async def test_where_the_disk_does_not_take_whose_it_is_it_ends(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_where_the_disk_does_not_take_whose_it_is_it_ends(make: Make, tmp_path: Path) -> None:
     """The next daemon would begin another one beside it."""
-
-    def full(*_: object) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(Path, "write_text", full)
+    (tmp_path / "state" / "appium.json.draft").mkdir(parents=True)
     appium = make()
-    with pytest.raises(AppiumError, match=r"appium\.json can't be written: No space left"):
+    with pytest.raises(AppiumError, match=r"appium\.json can't be written: "):
         await appium.ready()
     assert appium._process is not None
     assert appium._process.poll() is not None
+
+
+async def test_of_whose_it_is_a_full_disk_has_all_or_nothing(make: Make, tmp_path: Path) -> None:
+    """Half of it would be taken for one that nobody knows."""
+    with small_disk(tmp_path / "state") as disk:
+        appium = make()
+        disk.fill()
+        with pytest.raises(AppiumError, match=r"appium\.json can't be written: No space left"):
+            await appium.ready()
+        assert not (disk.path / "appium.json").exists()
+        disk.clear()
+        await appium.ready()
+        assert psutil.pid_exists(pid_of(tmp_path))
+        await appium._stop()
 
 
 async def test_it_may_end_with_the_agent(make: Make, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import psutil
 
 from qgjob_agent.hub_address import Address
 from qgjob_agent.listening import LOOPBACK, listens, who_listens
+from qgjob_agent.plain_file import put_text
 from qgjob_agent.runners.appwright.appium_log import AppiumLog
 from qgjob_agent.runners.appwright.appium_reason import reason_in
 from qgjob_agent.runners.appwright.hub import answers
@@ -193,7 +194,7 @@ class Appium:
     def _remember(self, pid: int, port: int) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):  # it ended at once, and that is told
             told = {"pid": pid, "created": psutil.Process(pid).create_time(), "port": port}
-            self._memory.write_text(json.dumps(told | {"settings": self._settings.digest}), "utf-8")
+            put_text(self._memory, json.dumps(told | {"settings": self._settings.digest}))
 
     def _reason(self) -> str:
         try:

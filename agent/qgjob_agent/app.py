@@ -27,6 +27,7 @@ from qgjob_agent.driver import Driver
 from qgjob_agent.errors import AgentError
 from qgjob_agent.evidence.keeper import EvidenceKeeper
 from qgjob_agent.evidence_pushing import PushedEvidence
+from qgjob_agent.executions_of_others import end_of_others
 from qgjob_agent.lease_file import LeaseFile
 from qgjob_agent.parent import until_gone
 from qgjob_agent.parts import Parts
@@ -35,7 +36,6 @@ from qgjob_agent.spool import Spool
 from qgjob_agent.state_dir import EpochFile, StateDir
 from qgjob_agent.tasks import end_tasks
 from qgjob_agent.transitions import LEVELS, Transitions, configure_logging
-from qgjob_agent.unread_executions import end_of_others
 
 _GC_THRESHOLD = 50_000  # attempts are made and dropped in thousands; none of it is cyclic
 _LEAVE_SECONDS = 3.0
@@ -130,11 +130,11 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
     driver.connect(Machine(facts, provider.devices(), limits), runner, provider, session, disk.look)
     disk.look()
     evidence.open()
+    settled = {report.token for report in spool.pending.values()}
     for root in (root for name, root in state_dir.by_runner.items() if name != config.runner):
-        await end_of_others(root, config.kill_grace_seconds, log)
+        await end_of_others(root, config.kill_grace_seconds, log, evidence, settled)
     if removed := await asyncio.to_thread(sweep):
         log.info("cgroups_removed", count=removed)
-    settled = {report.token for report in spool.pending.values()}
     recovery = await runner.recover(settled)
     driver.dispatch(Recovered(list(spool.pending.values()), recovery.attempts))
     driver.report(recovery.ended)

@@ -15,9 +15,8 @@ from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.values import DeathCause
 from qgjob_agent.errors import StateDirError
 from qgjob_agent.execution_folder import ExecutionFolder
-from qgjob_agent.execution_records import RecordError, record_of
+from qgjob_agent.execution_records import RecordError
 from qgjob_agent.kill_pace import KillPace
-from qgjob_agent.leftovers import remove_tree
 from qgjob_agent.plain_file import is_withheld
 from qgjob_agent.process_tree import hunt
 
@@ -92,18 +91,6 @@ async def _again(
     log.warning("execution_not_known", path=str(path), error=_said(error), job_ids=jobs)
     await _end(ExecutionFolder(path), grace_seconds, log)
     return path, None
-
-
-async def end_of_others(root: Path, grace_seconds: float, log: Any) -> None:
-    """Ends what another runner than this agent has now began below `root`, and takes it away."""
-    for path, _ in await look_through(root, _of_another, grace_seconds, log):
-        await asyncio.to_thread(remove_tree, path)
-
-
-def _of_another(path: Path) -> None:
-    for name in (names.SPEC, names.PLAN):
-        if (record := record_of(path / name)) is not None:
-            raise RecordError("it is of another runner than this agent has now", record.job_ids)
 
 
 class _Patience:

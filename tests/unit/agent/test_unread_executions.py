@@ -366,16 +366,3 @@ async def test_a_run_that_this_version_does_not_know_is_ended_and_said(
     assert said["job_ids"] == ["acme~a", "acme~b"]
     await until(lambda: not run.exists(), "its folder is still there")
     await later.close()
-
-
-async def test_what_another_runner_began_is_ended_and_said(tmp_path: Path) -> None:
-    """Nobody else looks for it, and its lease is renewed with those of this agent."""
-    execution = await running(Told(), tmp_path)
-    with capture_logs() as logs:
-        await unread_executions.end_of_others(tmp_path / "executions", 0.2, structlog.get_logger())
-        await unread_executions.end_of_others(tmp_path / "nowhere", 0.2, structlog.get_logger())
-    assert not lives(execution)
-    assert [(each["event"], each["job_ids"]) for each in logs] == [("execution_not_known", ["acme~t1"])]
-    assert "another runner" in logs[0]["error"]
-    assert list((tmp_path / "executions").iterdir()) == []
-    reaped(execution)

@@ -38,13 +38,20 @@ class _NotTakenError(Exception):
     """What is wrong with the test's own account."""
 
 
-def event_of_result(token: str, result: ExecutionResult, execution: Execution) -> AttemptFinished | AttemptKilled:
-    """How the attempt ended. What was killed by order or by the end of its lease has no verdict of its own."""
+def event_of_result(
+    token: str, result: ExecutionResult, execution: Execution, *, removed_with_others: bool = False
+) -> AttemptFinished | AttemptKilled:
+    """How the attempt ended. What was killed by order or by the end of its lease has no verdict of its own.
+
+    Nor has what lost its folder with others (`removed_with_others`), unless it has passed without it.
+    """
     if result.ended_by == names.CANCELLED:
         return AttemptKilled(token, result.ended_at_ms, _CAUSES.get(result.cause or ""))
     if result.ended_by == names.LEASE:
         return AttemptKilled(token, result.ended_at_ms, DeathCause.LEASE_LOST)
-    outcome, error = _verdict(result, execution)
+    if removed_with_others and (result.ended_by, result.exit_code) != (names.EXIT, 0):
+        return AttemptKilled(token, result.ended_at_ms, DeathCause.AGENT_LOST)
+    outcome, error = _verdict(result, execution, removed=execution.removed and not removed_with_others)
     finished = Finished(
         host_unfit=result.ended_by == names.NOT_STARTED and execution.of_host,
         outcome=outcome,
@@ -57,14 +64,14 @@ def event_of_result(token: str, result: ExecutionResult, execution: Execution) -
     return AttemptFinished(token, finished)
 
 
-def _verdict(result: ExecutionResult, execution: Execution) -> tuple[Outcome, str | None]:
+def _verdict(result: ExecutionResult, execution: Execution, *, removed: bool) -> tuple[Outcome, str | None]:
     if result.ended_by == names.NOT_STARTED:
         return Outcome.DEVICE_ERROR, f"not startable: {result.error}"
     if result.ended_by == names.TIMEOUT:
         return Outcome.TIMED_OUT, f"killed after {result.duration_ms / 1000:.1f} s, its time limit being over"
     if result.ended_by == names.SILENCE:
         return Outcome.TIMED_OUT, f"killed after {result.duration_ms / 1000:.1f} s, having printed nothing for too long"
-    if result.ended_by == names.REMOVED:
+    if removed or result.ended_by == names.REMOVED:
         return Outcome.TEST_FAILED, FOLDER_REMOVED
     if result.exit_code == 0:
         return Outcome.PASSED, None

@@ -43,19 +43,29 @@ class ResultDraft:
         return True
 
 
-def tell(pipe: str, content: str) -> bool:
-    """Hands a result to the daemon. False where none listens; it may be tried again."""
-    whole = content.encode()
-    try:
-        fd = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # refused while nobody holds the other end
-    except OSError:
-        return False
-    try:
-        return os.write(fd, whole) == len(whole)
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
+class ResultMouth:
+    """The supervisor's end of the pipe, held from its begin on: a test may take away the folder that it is in."""
+
+    def __init__(self, pipe: str) -> None:
+        self._pipe = pipe
+        self._fd = -1
+        self._open()
+
+    def _open(self) -> None:
+        with contextlib.suppress(OSError):  # refused while nobody holds the other end
+            self._fd = os.open(self._pipe, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def tell(self, content: str) -> bool:
+        """Hands a result to the daemon. False where none listens; it may be tried again."""
+        whole = content.encode()
+        if self._fd < 0:
+            self._open()
+        try:
+            return self._fd >= 0 and os.write(self._fd, whole) == len(whole)
+        except OSError:  # whoever listened has ended, and another one has what is there of that name now
+            os.close(self._fd)
+            self._fd = -1
+            return False
 
 
 class ResultEar:

@@ -33,7 +33,7 @@ from qgjob_agent.lease_file import LeaseTime, read_lease
 from qgjob_agent.output_file import OutputFile
 from qgjob_agent.plain_file import created, text_of
 from qgjob_agent.process_tree import Cgroup, become_subreaper
-from qgjob_agent.result_file import ResultDraft, tell
+from qgjob_agent.result_file import ResultDraft, ResultMouth
 from qgjob_agent.tree_end import TreeEnd
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # as in clock.py
@@ -68,6 +68,7 @@ class Supervisor:
         self._watch = AttemptWatch({}, 0.0)
         self._look = LastLook(self._path(names.OVERDUE))
         self._folder = FolderWatch(self._path(names.SPEC), _now())
+        self._mouth = ResultMouth(self._path(names.RESULT_PIPE))
         self._events = EventLines(self._path(names.EVENTS)) if self._several else None
         self._hit: int | None = None
         self._asked: dict[int, dict[str, Any]] = {}  # attempts to be cancelled when it is their turn
@@ -306,7 +307,7 @@ class Supervisor:
         if self._ended_by != names.CANCELLED:
             lease = read_lease(self._spec["lease_path"]) or self._lease
             give_up_at = max(give_up_at, lease.ends_at)
-        while not (draft.publish(self._path(names.RESULT), text) or tell(self._path(names.RESULT_PIPE), text)):
+        while not (draft.publish(self._path(names.RESULT), text) or self._mouth.tell(text)):
             if self._cancelled or _now() >= give_up_at:
                 return
             if is_removed(self._path(names.SPEC)):

@@ -20,6 +20,7 @@ from qgjob_agent.executions import Command, Execution
 from qgjob_agent.leftovers import Leftovers
 from qgjob_agent.living_trees import LivingWatch
 from qgjob_agent.log_follower import LogFollower
+from qgjob_agent.removals import Removals
 from qgjob_agent.runners.base import Recovery
 from qgjob_agent.runners.last_looks import LastLooks
 from qgjob_agent.unread_executions import look_through, result_of_ended
@@ -52,9 +53,12 @@ class CommandSettings:
 
 
 class _Attempt:
-    """One execution under way. `found_dead`: its supervisor had ended when this daemon began."""
+    """One execution under way. `found_dead`: its supervisor had ended when this daemon began.
 
-    __slots__ = ("execution", "follower", "found_dead", "watch")
+    `removed_with_others`: its folder went with those of others, and nobody knows whose test did that.
+    """
+
+    __slots__ = ("execution", "follower", "found_dead", "removed_with_others", "watch")
 
     watch: ExecutionWatch
 
@@ -62,6 +66,7 @@ class _Attempt:
         self.execution = execution
         self.follower = follower
         self.found_dead = False
+        self.removed_with_others = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,7 @@ class CommandRunner:
         self._ended: dict[str, tuple[Execution, _End | None]] = {}
         self._work = Work(sink.failed)
         self._leftovers = Leftovers(log, sink.failed)
+        self._removals = Removals(lambda: [each.execution for each in self._attempts.values()], log)
         self._last_looks = LastLooks(screens, self._work, log)
 
     # ---- beginning ----
@@ -183,7 +189,12 @@ class CommandRunner:
             await attempt.watch.living.hunt()
         attempt.watch.living.over()
         self._last_looks.over(attempt.execution)
-        told = None if result is None else await asyncio.to_thread(_told_of, result, attempt.execution)
+        attempt.removed_with_others = await self._removals.together(attempt.execution)
+        told = (
+            None
+            if result is None
+            else await asyncio.to_thread(_told_of, result, attempt.execution, attempt.removed_with_others)
+        )
         self._sink.report([self._end(attempt, told)])
 
     def _end(self, attempt: _Attempt, told: _Told | None) -> _End:
@@ -194,7 +205,7 @@ class CommandRunner:
         del self._attempts[token]
         if told is not None:
             end = told.end
-        elif attempt.found_dead:
+        elif attempt.found_dead or attempt.removed_with_others:
             end = AttemptKilled(token, wall_ms(), DeathCause.AGENT_LOST)
         else:
             end = AttemptFinished(token, without_result(execution, execution.started_at_ms))
@@ -284,9 +295,10 @@ def _found(path: Path) -> tuple[Execution, _Told | None] | None:
     return None if execution is None else (execution, None if result is None else _told_of(result, execution))
 
 
-def _told_of(result: ExecutionResult, execution: Execution) -> _Told:
+def _told_of(result: ExecutionResult, execution: Execution, removed_with_others: bool = False) -> _Told:
     """Looks at what the test left, so it is not for the event loop."""
-    return _Told(result, event_of_result(execution.assignment.token, result, execution))
+    end = event_of_result(execution.assignment.token, result, execution, removed_with_others=removed_with_others)
+    return _Told(result, end)
 
 
 def _values(device: DeviceFacts, assignment: Assignment, output_dir: Path) -> dict[str, str]:

@@ -15,7 +15,7 @@ import structlog
 
 from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import monotonic_seconds
-from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptKilled, TreeStuck
+from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptKilled, AttemptStarted, TreeStuck
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, LivingProcess, LivingTree, Outcome, Target
 from qgjob_agent.devices.app import App, AppUnknownError
 from qgjob_agent.lease_file import LeaseTime
@@ -155,6 +155,24 @@ async def test_a_crash_costs_the_one_that_ran_and_the_rest_goes_on(bench: Bench)
         runner.told(token)
     await idle(runner)
     assert list((bench.folder / "runs").iterdir()) == []
+
+
+async def test_where_the_folders_of_several_runs_are_removed_nobody_knows_whose_test_did_it(bench: Bench) -> None:
+    runner, never = bench.runner(), json.dumps({"until": str(bench.folder / "never")})
+    others = replace(DEVICE, device_id="d2", udid="emulator-5556")
+    runner.start(DEVICE, [bench.job("a"), bench.job("b", never), bench.job("c")])
+    runner.start(others, [replace(bench.job("d", never), device_id="d2")])
+
+    def begun() -> set[str]:
+        return {each.token for each in bench.events if isinstance(each, AttemptStarted)}
+
+    await until(lambda: begun() == {"a", "b", "d"}, lambda: f"begun: {begun()}")
+    (bench.folder / "runs").rename(bench.folder / "elsewhere")
+    await until(lambda: all(map(bench.last, "abcd")), lambda: f"no end: {bench.events}")
+    ends = {token: bench.last(token) for token in "abcd"}
+    assert [getattr(ends[token], "cause", None) for token in "bd"] == [DeathCause.AGENT_LOST] * 2
+    assert [outcome for outcome, _ in await bench.outcomes("a", "c")] == [Outcome.PASSED] * 2
+    await idle(runner)
 
 
 async def test_what_will_not_die_of_a_run_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,8 +98,9 @@ def execution(tmp_path: Path) -> PlannedExecution:
 
 
 def end(execution: PlannedExecution, told: Story, claim: str, result: ExecutionResult | None, **how: bool) -> Any:
-    alone, doubtful, dead = (how.get(name, False) for name in ("alone", "doubtful", "dead"))
-    return end_of(told, 1, claim, result, execution, alone=alone, doubtful=doubtful, found_dead=dead)
+    alone, doubtful, dead, removed = (how.get(name, False) for name in ("alone", "doubtful", "dead", "removed"))
+    given = (told, 1, claim, result, execution)
+    return end_of(*given, alone=alone, doubtful=doubtful, found_dead=dead, removed_with_others=removed)
 
 
 def test_what_has_not_begun_goes_on_whoever_was_hit(execution: PlannedExecution) -> None:
@@ -150,6 +151,7 @@ def test_who_removes_the_folder_of_a_run_has_failed(execution: PlannedExecution)
     """Without its files nobody knows who had begun: then each has a run of its own, or they would go on for ever."""
     removed = replace(EXIT, ended_by=names.REMOVED, exit_code=None, signal=9, attempt=1)
     ends = [end(execution, story(BEGIN), names.BEGUN, removed)]
+    ends.append(end(execution, Story(), "", replace(removed, attempt=None), alone=True))
     execution.remove()
     ends += [end(execution, story(BEGIN), "", None), end(execution, Story(), "", None, alone=True)]
     for each in ends:
@@ -157,6 +159,19 @@ def test_who_removes_the_folder_of_a_run_has_failed(execution: PlannedExecution)
         assert each.outcome is Outcome.TEST_FAILED
         assert "folder of this execution was removed" in (each.error or "")
     assert end(execution, Story(), "", None) == Left()
+
+
+def test_where_several_folders_are_removed_what_had_begun_is_nobodys_fault(execution: PlannedExecution) -> None:
+    """What has told its end keeps it, and what has not begun goes on; one that is alone in its run counts as begun."""
+    removed = replace(EXIT, ended_by=names.REMOVED, exit_code=None, signal=9, attempt=1)
+    for result in (removed, replace(removed, attempt=None), EXIT, None):
+        assert end(execution, story(BEGIN), "", result, removed=True)[1:] == (DeathCause.AGENT_LOST, True)
+        assert end(execution, story(BEGIN, END), "", result, removed=True).outcome is Outcome.PASSED
+        assert end(execution, Story(), "", result, removed=True) == Left()
+    for result in (removed, EXIT):
+        assert end(execution, Story(), "", result, removed=True, alone=True)[1:] == (DeathCause.AGENT_LOST, True)
+    lease = replace(EXIT, ended_by=names.LEASE)
+    assert end(execution, story(BEGIN), "", lease, removed=True)[1] is DeathCause.LEASE_LOST
 
 
 def test_who_kills_the_supervisor_of_a_run_has_crashed(execution: PlannedExecution) -> None:

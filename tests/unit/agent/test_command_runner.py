@@ -11,8 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import structlog
+from structlog.testing import capture_logs
 
 from qgjob_agent import execution_dir as names
 from qgjob_agent import kill_pace
@@ -27,6 +29,7 @@ from qgjob_agent.runners.command import CommandRunner, CommandSettings
 from tests.fakes.agent_core import assignment
 from tests.fakes.immune import SCALED, Immune
 from tests.fakes.waiting import until
+from tests.unit.agent.test_supervisor import until as at_once
 
 DEADLINE_SECONDS = 10.0
 DEVICE = DeviceFacts("emulator-1", "emulator-5554", Target.EMULATOR)
@@ -196,20 +199,65 @@ async def test_what_will_not_die_without_its_supervisor_is_told_until_it_does(
     await runner.close()
 
 
-async def test_a_test_that_removes_its_execution_has_failed_and_is_told_why(tmp_path: Path) -> None:
+@pytest.mark.parametrize("then", ["sleep 60", "exit 0"])
+async def test_a_test_that_removes_its_execution_has_failed_and_is_told_why(tmp_path: Path, then: str) -> None:
     told = Told()
-    runner = runner_of(told, tmp_path, "sh", "-c", 'rm -rf "$(dirname "$0")"; sleep 60', "{output_dir}")
+    script = f'[ $QGJOB_JOB_ID = acme~t2 ] && exec sleep 60; rm -rf "$(dirname "$0")"; {then}'
+    runner = runner_of(told, tmp_path, "sh", "-c", script, "{output_dir}")
+    runner.start(replace(DEVICE, device_id="d2"), [assignment("t2")])
     runner.start(DEVICE, [assignment("t1")])
     await until(lambda: told.events and isinstance(told.events[-1], AttemptFinished), "it does not end")
     end = told.events[-1]
     assert isinstance(end, AttemptFinished)
-    assert end.finished.outcome is Outcome.TEST_FAILED
+    assert (end.token, end.finished.outcome) == ("t1", Outcome.TEST_FAILED)
     assert "folder of this execution was removed" in (end.finished.error or "")
+    runner.kill("t2", DeathCause.REVOKED, 0.0)
+    await until(lambda: isinstance(told.events[-1], AttemptKilled), "the other one does not end")
+    runner.settled("t2")
+    runner.told("t2")
     runner.settled("t1")
     runner.told("t1")
     await runner.close()
     assert told.fault is None
     assert list((tmp_path / "executions").iterdir()) == []
+
+
+def stopped_at_end(execution: Execution, folder: Path) -> Execution:
+    """Its command has ended, and its supervisor does not know it yet. The agent wakes it when the loop goes on."""
+    assert execution.process is not None
+    supervisor = psutil.Process(execution.process.pid)
+    (command,) = supervisor.children()
+    supervisor.suspend()
+    at_once(lambda: supervisor.status() == psutil.STATUS_STOPPED, "its supervisor runs on")
+    (folder / execution.assignment.job_id).touch()
+    at_once(lambda: command.status() == psutil.STATUS_ZOMBIE, "its command runs on")
+    return execution
+
+
+async def test_where_the_folders_of_several_are_removed_nobody_knows_whose_test_did_it(tmp_path: Path) -> None:
+    """None of them is charged with it, and one that has passed meanwhile keeps that: its supervisor tells the agent."""
+    told = Told()
+    script = "until [ -e $QGJOB_JOB_ID ]; do sleep 0.02; done; [ $QGJOB_JOB_ID != acme~t3 ]"
+    runner = runner_of(told, tmp_path, "sh", "-c", script)
+    for token in ("t1", "t2", "t3"):
+        runner.start(replace(DEVICE, device_id=f"d-{token}"), [assignment(token)])
+    await until(lambda: len(told.events) == 3, "they do not begin")
+    stopped = [stopped_at_end(runner._attempts[token].execution, tmp_path) for token in ("t2", "t3")]
+    with capture_logs() as logs:
+        (tmp_path / "executions").rename(tmp_path / "elsewhere")
+        for execution in stopped:
+            execution.wake_supervisor()
+        await until(lambda: len(told.events) == 6, lambda: f"they do not end: {told.events}")
+        runner.start(DEVICE, [assignment("t4")])
+        (tmp_path / "acme~t4").touch()
+        await until(lambda: len(told.events) == 8, "none begins after them")
+    ends = {each.token: each for each in told.events if isinstance(each, AttemptFinished | AttemptKilled)}
+    assert [getattr(ends[token], "cause", None) for token in ("t1", "t3")] == [DeathCause.AGENT_LOST] * 2
+    finished = [each.finished.outcome for each in ends.values() if isinstance(each, AttemptFinished)]
+    assert finished == [Outcome.PASSED] * 2
+    assert [each["count"] for each in logs if each["event"] == "executions_removed"] == [3]
+    await runner.close()
+    assert told.fault is None
 
 
 async def test_a_test_that_kills_its_supervisor_has_crashed_and_its_device_is_not_blamed(tmp_path: Path) -> None:

@@ -455,23 +455,26 @@ def test_a_result_says_how_much_output_the_disk_refused(bench: Bench) -> None:
 REFUSED = "while [ ! -e go ]; do sleep 0.02; done; exit 3"
 
 
+@pytest.mark.parametrize("heard", [True, False])
 @pytest.mark.parametrize("removed", ["", names.SPEC])
 @pytest.mark.parametrize("then", ["sleep 60", "exit 0"])
 def test_a_test_that_removes_its_execution_is_ended_and_its_supervisor_waits_for_no_disk(
-    plain: Bench, removed: str, then: str
+    plain: Bench, removed: str, then: str, heard: bool
 ) -> None:
     """Of all or of what tells a daemon of it; a supervisor that waited for it back would hold the device."""
-    script = GRANDCHILD + f"rm -rf {plain.execution.path / removed}; {then}"
+    script = GRANDCHILD + f"until [ -e go ]; do sleep 0.02; done; rm -rf {plain.execution.path / removed}; {then}"
     process = plain.start(["sh", "-c", script]).process
     assert process is not None
+    if not heard:
+        until(lambda: plain.execution.started_at_ms, "the start")
+        plain.execution.close()  # as the end of a daemon does
+    (plain.folder / "go").touch()
     until(lambda: process.poll() is not None, "the end")
     result = plain.execution.result()
     assert [pid for pid in plain.noted() if alive(pid)] == []
     assert plain.execution.removed
-    if not removed:
-        assert result is None
-    elif then == "sleep 60":
-        assert result is not None
+    assert (result is None) == (not removed and not heard)
+    if result is not None and then == "sleep 60":
         assert result.ended_by == names.REMOVED
 
 

@@ -46,10 +46,12 @@ def end_of(
     alone: bool,
     doubtful: bool,
     found_dead: bool,
+    removed_with_others: bool,
 ) -> Finished | Killed | Left:
     """`alone`: no other attempt was left in the run. `found_dead`: the supervisor had ended when this daemon began.
 
-    `doubtful`: what hung before an attempt began may have been the file of another one.
+    `doubtful`: what hung before an attempt began may have been the file of another one. `removed_with_others`: the
+    folder of the run was, and nobody knows by whose test.
     """
     now = wall_ms()
     if (cause := taken_back(claim)) is not None:
@@ -58,17 +60,28 @@ def end_of(
         return story.finished()
     begun = bool(story.begun_at_ms) or claim == names.BEGUN
     if result is None:
-        return _without_result(story, now, execution, begun=begun, alone=alone, found_dead=found_dead)
+        nobody = found_dead or removed_with_others
+        return _without_result(story, now, execution, begun=begun, alone=alone, found_dead=nobody)
     if result.ended_by == names.LEASE:
         return (result.ended_at_ms, DeathCause.LEASE_LOST, begun)
     if result.ended_by == names.CANCELLED and result.attempt in (index, None):
         return (result.ended_at_ms, _CAUSES.get(result.cause or ""), begun)
+    if removed_with_others:
+        return (result.ended_at_ms, DeathCause.AGENT_LOST, True) if begun or alone else Left()
     if result.ended_by == names.NOT_STARTED:
         return Finished(
             Outcome.DEVICE_ERROR, now, now, 0, error=f"not startable: {result.error}", host_unfit=execution.of_host
         )
-    if result.attempt == index and result.ended_by in (*_HUNG, names.FLOODED, names.REMOVED):
+    removed = result.ended_by == names.REMOVED and alone  # before what it said of its attempts was read
+    if removed or (result.attempt == index and result.ended_by in (*_HUNG, names.FLOODED, names.REMOVED)):
         return _ended(story, result, begun=begun, doubtful=doubtful)
+    return _left_behind(story, result, execution, begun=begun, alone=alone)
+
+
+def _left_behind(
+    story: Story, result: ExecutionResult, execution: PlannedExecution, *, begun: bool, alone: bool
+) -> Finished | Left:
+    """The run has ended, and not for its sake."""
     if story.error:
         return _finished(Outcome.TEST_FAILED, story, result, story.error)
     if begun:

@@ -61,6 +61,7 @@ class Run:
         self.attempts = {index: _attempt(execution, index, sink) for index in indexes}
         self.active = False  # being made ready, or under way
         self.found_dead = False  # its supervisor had ended when this daemon began
+        self.removed_with_others = False  # its folder was, and nobody knows by whose test
         self.done = False  # Playwright itself has said that it is
         self.joinable = False  # its process waits for more
         self.shares_appium = False  # other devices' runs wrote into the same log
@@ -204,14 +205,16 @@ class Run:
             result, dead = None, True
         again: list[Assignment] = []
         lost = self.execution.removed or bool(self.execution.killed_by)
-        unsaid = lost if result is None else result.ended_by == names.EXIT
+        unsaid = lost if result is None else result.ended_by in (names.EXIT, names.REMOVED)
         one_by_one = not self._moved and unsaid
         alone = len(self.left) == 1 and not self._moved
         doubtful = len(self.left) > 1 and (self._planned > 1 or self._moved)
         for attempt in self.left:
             claim = claims[attempt.index]
             given = (attempt.story, attempt.index, claim, result, self.execution)
-            end = end_of(*given, alone=alone, doubtful=doubtful, found_dead=dead)
+            end = end_of(
+                *given, alone=alone, doubtful=doubtful, found_dead=dead, removed_with_others=self.removed_with_others
+            )
             if isinstance(end, Left):
                 again.append(attempt.assignment)
                 one_by_one = one_by_one or (result is not None and result.attempt == attempt.index)

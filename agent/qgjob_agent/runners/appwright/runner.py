@@ -18,6 +18,7 @@ from qgjob_agent.execution_watch import ExecutionWatch
 from qgjob_agent.leftovers import Leftovers
 from qgjob_agent.living_trees import LivingWatch
 from qgjob_agent.planned_executions import PlannedExecution
+from qgjob_agent.removals import Removals
 from qgjob_agent.runners.appwright import plan as planning
 from qgjob_agent.runners.appwright.cloud import FOLDER, Desk
 from qgjob_agent.runners.appwright.launching import AppwrightSettings, Ready, attempt_of, command_of, plan_of
@@ -86,6 +87,7 @@ class AppwrightRunner:
         self._work = Work(sink.failed)
         self._ends = SessionEnds(cloud, sink, self._work, log)
         self._leftovers = Leftovers(log, sink.failed)
+        self._removals = Removals(self._under_way, log)
         self._leaving = Leaving(evidence, appium.told, self._leftovers, log)
         self._last_looks = LastLooks(screens, self._work, log)
         self._loop = asyncio.get_running_loop()
@@ -226,6 +228,9 @@ class AppwrightRunner:
 
     # ---- watching ----
 
+    def _under_way(self) -> list[PlannedExecution]:
+        return [line[0].execution for line in self._lines.values() if line and line[0].watch is not None]
+
     def _watch(self, run: Run) -> ExecutionWatch:
         living = LivingWatch(run.execution, self._sink, self._log)
         look, ended = partial(self._look, run), partial(self._on_end, run, living)
@@ -250,6 +255,7 @@ class AppwrightRunner:
         self._last_looks.over(run.execution)
         self._leaving.ends(run)
         events = await read_to_the_end(run.execution, run.read, run.withheld, self._log)
+        run.removed_with_others = await self._removals.together(run.execution)
         await self._ends.close(run)
         # Only now: meanwhile the core may have taken back what goes on, and others may have joined.
         ended, again = run.conclude(result)

@@ -13,6 +13,8 @@ LEFT_OUT = frozenset({".git", "node_modules"})
 FIELD = "suite"
 MAX_NAME_BYTES = 255
 """Of the name of a file or folder, since Linux takes no more: a Mac has longer ones."""
+MAX_PATH_BYTES = 1024
+"""Of the path of a file in its suite, as the coordinator takes it."""
 
 
 def suite_files(folder: Path) -> dict[str, Path]:
@@ -34,13 +36,15 @@ def wrong(reason: str) -> InvalidError:
 
 
 def check_path(path: str) -> None:
-    """Raises InvalidError for a file of the suite whose name can't be on every host that tests run on."""
+    """Raises InvalidError for a file of the suite whose name can't be on every host that tests run on, or its path."""
     try:
         longest = max(len(name.encode()) for name in path.split("/"))
     except UnicodeEncodeError:
         raise wrong(f"{path!r}: its name is no UTF-8; rename it") from None
     if longest > MAX_NAME_BYTES:
         raise wrong(f"{path!r} has a name of {longest} bytes, and at most {MAX_NAME_BYTES} are taken; shorten it")
+    if (size := len(path.encode())) > MAX_PATH_BYTES:
+        raise wrong(f"{path!r} has a path of {size} bytes, and at most {MAX_PATH_BYTES} are taken; shorten its folders")
 
 
 def _listed(folder: Path) -> Iterator[str]:

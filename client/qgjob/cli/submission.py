@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from qgjob._suite_archive import PackedSuite
 
 
+MAX_TEST_PATH_BYTES = 512
+"""As the coordinator takes it, which is asked only after a suite was sent."""
+
+
 @dataclass(frozen=True)
 class Submission:
     """What the two commands have in common: their options as given."""
@@ -104,11 +108,11 @@ class Submission:
         from qgjob.cli import globs  # noqa: PLC0415 - keeps `--help` quick
 
         if suite is not None:
-            return globs.expand(tests, suite.paths, self.suite or suite.name)
+            return _short(globs.expand(tests, suite.paths, self.suite or suite.name))
         for each in tests:
             if globs.is_glob(each):
                 tell(f"--test: {each!r} is taken as it is: what it stands for is known with --suite only")
-        return tests
+        return _short(tests)
 
     def _for_sets(self, template: JobSpec) -> list[Wanted]:
         """The template for what the options ask for; with a matrix, for each of its sets together with them."""
@@ -122,3 +126,12 @@ class Submission:
             Wanted(replace(template, requirements=each.requirements, target=each.target), self.matrix, own)
             for each, own in zip(merged(self.matrix, written, shared, self.target), written, strict=True)
         ]
+
+
+def _short(tests: Sequence[str]) -> Sequence[str]:
+    """The same. Raises InvalidError for one whose path no job may have."""
+    for each in tests:
+        if (size := len(each.encode(errors="replace"))) > MAX_TEST_PATH_BYTES:
+            most = f"a test's path may have {MAX_TEST_PATH_BYTES}; give its folders shorter names"
+            raise options.usage("--test", f"{each!r} has {size} bytes, and {most}")
+    return tests

@@ -179,6 +179,24 @@ def test_the_command_line_packs_pushes_and_expands(qgjob: Command, suite: Path) 
     assert (code, "is known with --suite only" in err) == (0, True)
 
 
+def test_a_path_that_no_job_may_have_is_told_before_the_suite_is_sent(qgjob: Command, suite: Path) -> None:
+    deep = suite / ("d" * 250) / ("e" * 250)
+    deep.mkdir(parents=True)
+    fits, long = (deep / f"{'f' * length}.ts" for length in (7, 8))
+    for each in (fits, long):
+        each.touch()
+    there = qgjob("suites", "ls", "-o", "json")
+    submit = ("submit", "--app-version-id=v1", "--device-id=nowhere", "--suite=e2e")
+    for test in ("**/*.ts", long.relative_to(suite).as_posix()):
+        code, out, err = qgjob(*submit, f"--test={test}")
+        assert (code, out) == (2, "")
+        assert err.startswith("error: --test: 'dddd")
+        assert err.endswith("' has 513 bytes, and a test's path may have 512; give its folders shorter names\n")
+    assert qgjob("suites", "ls", "-o", "json") == there
+    code, _, err = qgjob(*submit, "--test=d*/*/fffffff.ts")
+    assert code == 0, err
+
+
 async def test_the_blocking_client_does_the_same(served: CoordinatorProcess, suite: Path) -> None:
     def work() -> None:
         with Client(served.target) as client:

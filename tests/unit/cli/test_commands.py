@@ -83,6 +83,7 @@ def test_every_option_of_a_submission_arrives(fake: FakeCoordinator, qgjob: Comm
         (["submit", *COMMON, "--test=a", "--max-retries=99999999999"], "--max-retries: 99999999999"),
         (["submit", *COMMON, "--test=a", "--queue-timeout=soon"], "--queue-timeout"),
         (["submit", *COMMON, "--test=../a"], "--test:"),
+        (["submit", *COMMON, f"--test={'ü' * 257}"], "' has 514 bytes, and a test's path may have 512; "),
         (["run", *COMMON, "--test=a", "--timeout=soon"], "--timeout"),
         (["status"], "--job-id"),
         (["status", "a~1", "--job-id=a~2"], "--job-id"),

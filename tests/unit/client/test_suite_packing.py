@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from qgjob import InvalidError
+from qgjob import InvalidError, _suite_files
 from qgjob._suite_archive import PackedSuite
 from qgjob._suite_files import check_path, suite_files
+from qgjob_coordinator.packages import suite_archive
 from qgjob_coordinator.packages.suite_archive import members
 
 FILES = {
@@ -160,3 +161,12 @@ def test_a_name_that_linux_has_no_room_for_is_told_before_anything_is_sent() -> 
     with pytest.raises(InvalidError, match="ü' has a name of 256 bytes, and at most 255 are taken; shorten it") as told:
         check_path(f"tests/a.spec.ts/{'ü' * 128}")
     assert told.value.field == "suite"
+
+
+def test_nor_is_a_path_sent_that_no_coordinator_takes() -> None:
+    folders = "ü" * 127
+    check_path(f"{folders}/{folders}/{folders}/{folders}/abcd")
+    with pytest.raises(InvalidError, match="/abcde' has a path of 1025 bytes, and at most 1024 are taken; ") as told:
+        check_path(f"{folders}/{folders}/{folders}/{folders}/abcde")
+    assert told.value.field == "suite"
+    assert _suite_files.MAX_PATH_BYTES == suite_archive.MAX_PATH_BYTES

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from qgjob.cli.submission import MAX_TEST_PATH_BYTES
 from qgjob_agent import command_result
 from qgjob_coordinator.packages import suite_archive
 from qgjob_coordinator.rpc import agent_wire
@@ -56,5 +57,6 @@ def test_a_limit_is_as_it_is_written(value: str) -> None:
 def test_every_limit_that_is_written_is_held_to_the_code() -> None:
     assert set(ROWS) - {"value", "---"} == set(LIMITS)
     assert agent_wire.MAX_COUNT == command_result.HIGHEST_COUNT
+    assert validation.MAX_PATH_BYTES == MAX_TEST_PATH_BYTES
     assert submission.MAX_NOT_BEFORE_MS == operating.MAX_HOLD_MS
     assert (tailing.MAX_ATTEMPT, validation.MAX_MODEL) == (jobs.MAX_ROUND, validation.MAX_VERSION)

@@ -96,6 +96,9 @@ def without_result(execution: ExecutionFolder, started_at_ms: int) -> Finished:
 def _lost(execution: ExecutionFolder) -> tuple[Outcome, str]:
     if execution.removed:
         return Outcome.TEST_FAILED, FOLDER_REMOVED
+    if execution.killed_for_memory:
+        why = "the kernel has killed processes of this host for want of memory since it began"
+        return Outcome.PROVIDER_ERROR, f"its supervisor was killed, maybe as the host was out of memory: {why}"
     if execution.killed_by:  # by the test, for all that is known: nothing of a device's does that
         by = signal_name(execution.killed_by)
         return (

@@ -16,6 +16,7 @@ from qgjob_agent import execution_dir as names
 from qgjob_agent.execution_records import is_number, is_time, living_of, result_of
 from qgjob_agent.folder_watch import is_removed
 from qgjob_agent.leftovers import remove_tree
+from qgjob_agent.oom_kills import oom_kills
 from qgjob_agent.plain_file import is_withheld, put_text, text_of
 from qgjob_agent.process_tree import Cgroup
 from qgjob_agent.result_file import ResultEar
@@ -41,6 +42,7 @@ class ExecutionFolder:
         self.pidfd = -1
         self._ear: ResultEar | None = None
         self._result_given_up = False
+        self._oom_kills: int | None = None  # as its supervisor was begun here
 
     # ---- finding again ----
 
@@ -160,6 +162,16 @@ class ExecutionFolder:
         """
         code = self.process.returncode if self.process is not None else None
         return -code if code is not None and code < 0 else 0
+
+    @property
+    def killed_for_memory(self) -> bool:
+        """Whether what killed the supervisor may have been the kernel, which has killed something for want of memory
+        since it was begun. Known as `killed_by` is.
+        """
+        if self.killed_by != signal.SIGKILL or self._oom_kills is None:
+            return False
+        now = oom_kills()
+        return now is not None and now > self._oom_kills
 
     def result(self) -> ExecutionResult | None:
         """How it ended; None if the supervisor could not say. Final once it has ended.

@@ -18,6 +18,7 @@ from qgjob_agent.disk_watch import is_of_the_disk
 from qgjob_agent.execution_folder import SUPERVISOR, ExecutionFolder
 from qgjob_agent.execution_records import assignment_of, fields_of, record_of
 from qgjob_agent.leftovers import remove_tree
+from qgjob_agent.oom_kills import oom_kills
 from qgjob_agent.result_file import ResultDraft
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ class Execution(ExecutionFolder):
             os.close(lock)
             raise
         # Born with SIGTERM blocked, the supervisor can't be killed by a cancel before it listens for one.
+        self._oom_kills = oom_kills()
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -17,7 +17,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from qgjob_agent import execution_dir as names
-from qgjob_agent import kill_pace
+from qgjob_agent import kill_pace, oom_kills
 from qgjob_agent.clock import monotonic_seconds, wall_ms
 from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptKilled, TreeStuck
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Outcome, Target
@@ -270,6 +270,35 @@ async def test_a_test_that_kills_its_supervisor_has_crashed_and_its_device_is_no
     assert end.finished.outcome is Outcome.APP_CRASHED
     assert "supervisor was ended by SIGKILL" in (end.finished.error or "")
     await runner.close()
+
+
+@pytest.mark.parametrize(("counted", "outcome"), [(8, Outcome.PROVIDER_ERROR), (7, Outcome.APP_CRASHED)])
+async def test_one_whose_supervisor_the_kernel_may_have_killed_for_memory_is_not_charged_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: int, outcome: Outcome
+) -> None:
+    """The kernel counts what it kills, before that is dead; a test that kills its supervisor itself is charged."""
+    vmstat = tmp_path / "vmstat"
+    vmstat.write_text("nr_free_pages 5\noom_kill 7\n")
+    monkeypatch.setattr(oom_kills, "VMSTAT", vmstat)
+    told = Told()
+    runner = runner_of(told, tmp_path, "sh", "-c", f"echo oom_kill {counted} > {vmstat}; kill -9 $PPID; sleep 60")
+    runner.start(DEVICE, [assignment("t1")])
+    await until(lambda: told.events and isinstance(told.events[-1], AttemptFinished), "it does not end")
+    end = told.events[-1]
+    assert isinstance(end, AttemptFinished)
+    assert end.finished.outcome is outcome
+    assert ("out of memory" in (end.finished.error or "")) == (outcome is Outcome.PROVIDER_ERROR)
+    await runner.close()
+
+
+@pytest.mark.parametrize("text", ["", "oom_kill\n", "oom_kill x\n", "oom_kills 3\n"])
+def test_where_the_kernel_counts_nothing_nothing_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr(oom_kills, "VMSTAT", tmp_path / "vmstat")
+    assert oom_kills.oom_kills() is None
+    (tmp_path / "vmstat").write_text(text)
+    assert oom_kills.oom_kills() is None
 
 
 class Deaf(Told):

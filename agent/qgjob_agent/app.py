@@ -122,7 +122,10 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
         min_free_bytes=config.min_free_mb * 1_000_000,
     )
     instance_id = f"{state_dir.home}.{uuid.uuid4().hex}"
-    facts = AgentFacts(config.agent_id, instance_id, __version__, socket.gethostname(), config.pushed_builds_only)
+    runner_label = "" if config.runner == "simulated" else config.runner
+    facts = AgentFacts(
+        config.agent_id, instance_id, __version__, socket.gethostname(), config.pushed_builds_only, runner_label
+    )
     epochs = EpochFile(state_dir.epoch)
     stack.callback(epochs.close)
     session = Session(coordinators, epochs, driver.dispatch, log)

@@ -82,3 +82,10 @@ def first_problem(
             f"at most {MAX_LABELS_BYTES} bytes are allowed in keys and values; shorten them",
         )
     return None
+
+
+def with_label(labels: dict[str, str], key: str, value: str) -> dict[str, str]:
+    """The labels of a device with one more, where it has a value, nothing is set there, and there is room."""
+    more = {key: value, **labels}
+    fits = len(more) <= MAX_LABELS and sum(len(k) + len(v.encode()) for k, v in more.items()) <= MAX_LABELS_BYTES
+    return more if value and fits else labels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,13 @@ from qgjob_agent.core.values import (
     Installation,
     Limits,
 )
+from qgjob_agent.device_rules import with_label
 
 if TYPE_CHECKING:
     from qgjob_agent.core.leases import Lease
+
+RUNNER_LABEL = "runner"
+"""Of a device: how its agent runs tests. The coordinator's doctor knows it by this name too."""
 
 
 class Link(Enum):
@@ -142,6 +147,7 @@ class State:
     def view(self, device: Device) -> DeviceView:
         """A device as the coordinator is told of it; what ails the agent ails its devices."""
         facts, health, reason = device.facts, device.facts.health, device.facts.reason
+        facts = replace(facts, labels=with_label(facts.labels, RUNNER_LABEL, self.agent.runner))
         if self.disk.problem is not None:
             health, reason = Health.BAD, self.disk.problem
         elif self.shutdown.requested:

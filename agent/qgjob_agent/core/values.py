@@ -244,7 +244,8 @@ class HeldAttempt:
 class AgentFacts:
     """Who the agent is. `instance_id` is random, one for each process life.
 
-    `pushed_builds_only`: no build can be installed here that nobody pushed.
+    `pushed_builds_only`: no build can be installed here that nobody pushed. `runner` is a label of its devices; empty:
+    they have none.
     """
 
     agent_id: str
@@ -252,6 +253,7 @@ class AgentFacts:
     version: str
     host: str
     pushed_builds_only: bool = False
+    runner: str = ""
 
 
 @dataclass(frozen=True, slots=True)

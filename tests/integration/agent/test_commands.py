@@ -63,6 +63,18 @@ async def test_a_command_that_is_not_there_is_a_device_error(tmp_path: Path) -> 
         assert session.reports("t1", "started") == []
 
 
+@pytest.mark.parametrize(("runner", "labels"), [("command", {"runner": "command"}), ("simulated", {})])
+async def test_devices_say_which_runner_their_tests_get(tmp_path: Path, runner: str, labels: dict[str, str]) -> None:
+    """So that a job can ask for it, where agents of several kinds share a target."""
+    async with CoordinatorStub() as stub, commanding(tmp_path, stub, ":") as agent:
+        await stub.session()
+        await agent.kill()
+        agent.environ["RUNNER"] = runner
+        await agent.start()
+        session = await stub.session(2)
+        assert [dict(each.labels) for each in session.hello.hello.devices] == [labels] * 2
+
+
 async def test_limits_time_attempts_out(tmp_path: Path) -> None:
     async with CoordinatorStub() as stub, commanding(tmp_path, stub, "echo up; sleep 60"):
         session = await stub.session()

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from qgjob_agent.config import AgentConfig
 from qgjob_agent.config_tables import DeviceConfig
 from qgjob_agent.core.values import Target
-from qgjob_agent.device_rules import MAX_DEVICES, first_problem
+from qgjob_agent.device_rules import MAX_DEVICES, MAX_LABELS, first_problem, with_label
 from qgjob_coordinator.errors import InvalidError
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.service.agents import showing
@@ -182,3 +182,15 @@ def _is_id_of_the_agent(name: str) -> bool:
     except ValidationError:
         return False
     return True
+
+
+def test_a_label_is_added_where_there_is_room_and_nothing_was_set() -> None:
+    """Else no coordinator would take the agent."""
+    assert with_label({"rack": "a"}, "runner", "command") == {"rack": "a", "runner": "command"}
+    assert with_label({"runner": "mine"}, "runner", "command") == {"runner": "mine"}
+    assert with_label({"rack": "a"}, "runner", "") == {"rack": "a"}
+    most = {f"l{number}": "x" for number in range(MAX_LABELS)}
+    assert with_label(most, "runner", "command") == most
+    large = {f"l{number:015}": "x" * 1_024 for number in range(62)} | {"l" * 20: "x" * 1_024}
+    assert first_problem("u", None, None, large) is None
+    assert with_label(large, "runner", "command") == large

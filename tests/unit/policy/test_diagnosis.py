@@ -317,6 +317,26 @@ def test_devices(check: str, device: Device, expected: list[tuple[Level, str | N
     assert judged(check, devices.judge(replace(FLEET, devices=[device]))) == expected
 
 
+def judged_runners(*shown: Device) -> list[Finding]:
+    """What is said of the runners of devices, of several agents."""
+    agents = [replace(AGENT, agent_id=agent_id) for agent_id in {each.agent_id for each in shown}]
+    return [f for f in devices.judge(FleetFacts(NOW, agents, shown)) if f.check == "devices.runners"]
+
+
+def test_where_the_devices_of_a_target_run_tests_in_two_ways_that_is_told() -> None:
+    first = replace(DEVICE, labels={"runner": "appwright"})
+    more = [replace(first, device_id=f"d{number}", labels={"runner": "command"}, agent_id="a2") for number in (2, 3)]
+    (found,) = judged_runners(first, *more)
+    assert (found.level, found.subject) == (Level.NOTE, "device")
+    assert found.found == "1 device has the runner appwright, 2 devices have the runner command: a job may get either"
+    assert "--require=runner=appwright" in (found.advice or "")
+    elsewhere = [replace(each, target=Target.EMULATOR) for each in more]
+    unsaid = replace(more[0], labels={})
+    away = replace(more[0], state=DeviceState.OFFLINE)
+    for others in (elsewhere, [unsaid], [away]):
+        assert [f.level for f in judged_runners(first, *others)] == [Level.OK]
+
+
 def held(agents: list[Agent], shown: list[Device]) -> list[tuple[str | None, str, str | None]]:
     found = devices.judge(FleetFacts(NOW, agents, shown))
     return [(f.subject, f.found, f.advice) for f in found if f.check == "devices.held"]

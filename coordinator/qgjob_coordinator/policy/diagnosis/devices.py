@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence, Set
 
 from qgjob_coordinator.model.enums import AgentState, DeviceHealth, DeviceState, HoldKind
@@ -17,6 +18,8 @@ _HELD = {
     HoldKind.MAINTENANCE: "is in maintenance",
     HoldKind.BAD: "is quarantined",
 }
+RUNNER_LABEL = "runner"
+"""With it agents say how they run tests; simulated ones and older ones do not."""
 _ENDS = {HoldKind.RESERVED: "release"}
 _OWN = (None, HoldKind.BAD)
 """Then the reason that a device shows is that of its health."""
@@ -27,7 +30,7 @@ def judge(facts: FleetFacts) -> list[Finding]:
     there = {a.agent_id for a in facts.agents if a.state is not AgentState.OFFLINE}
     present = [d for d in facts.devices if d.agent_id in there]
     draining = {a.agent_id for a in facts.agents if a.state is AgentState.DRAINING}
-    return [*_presence(facts, present), *_health(present), *_holds(present, draining, facts.now)]
+    return [*_presence(facts, present), *_health(present), *_holds(present, draining, facts.now), *_runners(present)]
 
 
 def _presence(facts: FleetFacts, present: Sequence[Device]) -> list[Finding]:
@@ -82,3 +85,23 @@ def _holds(present: Sequence[Device], draining: Set[str], now: int) -> list[Find
             end += ", or `qgjob devices resume DEVICE` where it is the device's own"
         found.append(note(check, f"the agent drains with {count(number, 'device')} {words}", end, agent_id))
     return told(found) or [fine(check, "nobody keeps a device from work")]
+
+
+def _runners(present: Sequence[Device]) -> list[Finding]:
+    """Targets whose devices run tests in several ways: what is written for one is nothing to the other."""
+    check = "devices.runners"
+    by_target: dict[str, Counter[str]] = defaultdict(Counter)
+    for d in present:
+        if d.state is not DeviceState.OFFLINE and (runner := d.labels.get(RUNNER_LABEL)):
+            by_target[d.target.value][runner] += 1
+    found = []
+    for target, numbers in sorted(by_target.items()):
+        if len(numbers) == 1:
+            continue
+        have = [
+            f"{count(number, 'device')} {'has' if number == 1 else 'have'} the runner {runner}"
+            for runner, number in sorted(numbers.items())
+        ]
+        end = f"a job asks for one with `--require={RUNNER_LABEL}={min(numbers)}`"
+        found.append(note(check, f"{', '.join(have)}: a job may get either", end, target))
+    return told(found) or [fine(check, "the devices of a target run tests in one way")]

@@ -13,6 +13,9 @@ from qgjob_agent.execution_dir import SILENCE, TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Any
+
+_MOST_MS = 1 << 53
 
 
 class AttemptWatch:
@@ -40,6 +43,11 @@ class AttemptWatch:
     def current(self) -> int | None:
         """The attempt whose time runs; None when all have ended."""
         return self._begun if self._begun is not None else next(iter(self._left), None)
+
+    @property
+    def since(self) -> float:
+        """When the time of the current attempt began."""
+        return self._since
 
     @property
     def known(self) -> list[int]:
@@ -87,6 +95,20 @@ class AttemptWatch:
         """Something was printed, or moved."""
         self._heard_at = now
 
+    def take(self, event: dict[str, Any], now: float) -> None:
+        """What the command says in its file of events."""
+        attempt = event.get("attempt")
+        if event.get("event") == "begin" and isinstance(attempt, int):
+            self.begin(attempt, now)
+        elif event.get("event") == "end" and isinstance(attempt, int):
+            self.end(attempt, now)
+        elif event.get("event") == "joined" and isinstance(attempt, int):
+            self.add(attempt, (_seconds(event, "timeout_ms"), _seconds(event, "silence_timeout_ms")), now)
+        elif event.get("event") == "order" and isinstance(event.get("attempts"), list):
+            self.order(event["attempts"])
+        else:
+            self.heard(now)
+
     def deadline(self) -> float:
         """When `overdue` has something to say, if nothing happens until then."""
         return min((at for at, _ in self._ends()), default=float("inf"))
@@ -104,3 +126,9 @@ class AttemptWatch:
             silence = max(silence, self._first_seconds)
         ends = [(self._since + timeout, TIMEOUT)] if timeout > 0 else []
         return ends + ([(self._heard_at + silence, SILENCE)] if silence > 0 else [])
+
+
+def _seconds(event: dict[str, Any], name: str) -> float:
+    """A limit that an event names in milliseconds; 0, which is none, where it is no number, or none of a time."""
+    value = event.get(name)
+    return value / 1000 if isinstance(value, int) and 0 < value <= _MOST_MS else 0.0

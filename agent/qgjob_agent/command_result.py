@@ -31,6 +31,7 @@ _LAST_LINE_CHARS = 300
 _ERROR = re.compile(r"\w*Error\b")
 HIGHEST_COUNT = 1_000_000
 FOLDER_REMOVED = "killed, since the agent's folder of this execution was removed: a test may only remove what it made"
+KEPT_STOPPED = "; its supervisor was kept stopped, which no test may do, so the agent has ended both"
 _CAUSES = {cause.value: cause for cause in DeathCause}  # a later version may have asked with another one
 
 
@@ -67,10 +68,11 @@ def event_of_result(
 def _verdict(result: ExecutionResult, execution: Execution, *, removed: bool) -> tuple[Outcome, str | None]:
     if result.ended_by == names.NOT_STARTED:
         return Outcome.DEVICE_ERROR, f"not startable: {result.error}"
-    if result.ended_by == names.TIMEOUT:
-        return Outcome.TIMED_OUT, f"killed after {result.duration_ms / 1000:.1f} s, its time limit being over"
-    if result.ended_by == names.SILENCE:
-        return Outcome.TIMED_OUT, f"killed after {result.duration_ms / 1000:.1f} s, having printed nothing for too long"
+    stopped = KEPT_STOPPED if result.kept_stopped else ""
+    if result.ended_by in (names.TIMEOUT, names.SILENCE):
+        timed = result.ended_by == names.TIMEOUT
+        why = "its time limit being over" if timed else "having printed nothing for too long"
+        return Outcome.TIMED_OUT, f"killed after {result.duration_ms / 1000:.1f} s, {why}{stopped}"
     if removed or result.ended_by == names.REMOVED:
         return Outcome.TEST_FAILED, FOLDER_REMOVED
     if result.exit_code == 0:
@@ -113,6 +115,8 @@ def missing_output(result: ExecutionResult | None) -> str | None:
     """What is known to be missing at the end of an output, for people; None when it is whole."""
     if result is None:
         return "the supervisor was killed; output from here on is lost"
+    if result.kept_stopped:
+        return "its supervisor was kept stopped, so the agent has ended both; output from here on is lost"
     if result.lost_output_bytes:
         return f"{result.lost_output_bytes} bytes of output from here on are lost: the agent's disk refused them"
     return None

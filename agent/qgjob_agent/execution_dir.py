@@ -1,6 +1,6 @@
 """The directory of one execution: what its supervisor and the daemon tell each other, also over a daemon's death.
 
-spec.json     written by the daemon before the start: what to run, the limits, the assignment
+spec.json     written by the daemon before the start: what to run, from when on, the limits, the assignment
 lock          held by the supervisor as long as it lives; its content is the supervisor's process id
 cgroup        path of the tree's cgroup, where there is one
 started       wall-clock milliseconds at which the command began

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 import psutil
 
 from qgjob_agent import execution_dir as names
+from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.execution_records import is_number, is_time, living_of, result_of
 from qgjob_agent.folder_watch import is_removed
 from qgjob_agent.leftovers import remove_tree
 from qgjob_agent.oom_kills import oom_kills
 from qgjob_agent.plain_file import is_withheld, put_text, text_of
-from qgjob_agent.process_tree import Cgroup
+from qgjob_agent.process_tree import Cgroup, is_stopped
 from qgjob_agent.result_file import ResultEar
+from qgjob_agent.stopped_supervisor import Asked
 
 if TYPE_CHECKING:
     import subprocess
@@ -33,13 +35,17 @@ SUPERVISOR = "qgjob_agent.supervisor"
 
 
 class ExecutionFolder:
-    """`pidfd` becomes readable when its supervisor has ended (Linux); -1 elsewhere."""
+    """`pidfd` becomes readable when its supervisor has ended (Linux); -1 elsewhere.
+
+    `asked` are the cancels of this daemon, by attempt.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.process: subprocess.Popen[bytes] | None = None
         self.supervisor_pid = 0
         self.pidfd = -1
+        self.asked: dict[int | None, Asked] = {}
         self._ear: ResultEar | None = None
         self._result_given_up = False
         self._oom_kills: int | None = None  # as its supervisor was begun here
@@ -134,6 +140,8 @@ class ExecutionFolder:
 
         Where the disk refuses the request, the signal alone has to do.
         """
+        now, before = monotonic_seconds(), self.asked.get(attempt)
+        self.asked[attempt] = before.again(now, grace_seconds) if before else Asked(cause, now, grace_seconds)
         request = {"cause": cause.value, "grace_seconds": grace_seconds, "attempt": attempt}
         with contextlib.suppress(OSError):
             put_text(self.path / names.CANCEL, json.dumps(request))
@@ -143,16 +151,28 @@ class ExecutionFolder:
         """Its test can stop it, being of the same user; it is nothing to a supervisor that runs."""
         self._signal(signal.SIGCONT)
 
+    def supervisor_stopped(self) -> bool:
+        """Whether it is, as far as that can be told."""
+        return self.supervisor_pid > 0 and is_stopped(self.supervisor_pid)
+
+    def stop_supervisor(self) -> bool:
+        """From now on it does nothing: nor does it take its tree's end for one of that's own. False: it has ended."""
+        return self._signal(signal.SIGSTOP)
+
     def kill_supervisor(self) -> None:
         """Where it does not end its tree. Who does this hunts the tree down."""
         self._signal(signal.SIGKILL)
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _signal(self, number: signal.Signals) -> bool:
+        """Whether there is somebody to take it. Raises OSError where the disk does not say, and there is no pidfd."""
         with contextlib.suppress(ProcessLookupError):
             if self.pidfd >= 0:
                 signal.pidfd_send_signal(self.pidfd, number)
-            elif self.supervised and (pid := self.supervisor_pid or self._supervisor()):
+                return True
+            if self.supervised and (pid := self.supervisor_pid or self._supervisor()):
                 os.kill(pid, number)
+                return True
+        return False
 
     @property
     def killed_by(self) -> int:

@@ -84,6 +84,7 @@ class ExecutionResult:
     duration_ms: int
     lost_output_bytes: int = 0  # of its end, by a disk that refused; earlier versions did not say
     attempt: int | None = None  # of several: the one for whose sake it was ended
+    kept_stopped: bool = False  # its supervisor was, so the daemon has ended both and says this; no supervisor does
 
 
 def result_of(text: str) -> ExecutionResult | None:
@@ -102,6 +103,7 @@ def result_of(text: str) -> ExecutionResult | None:
         and all(each is None or is_number(each) for each in codes)
         and (result.attempt is None or type(result.attempt) is int)  # it is compared, and not told
         and all(each is None or _is_text(each) for each in words)
+        and result.kept_stopped is False
     )
     return result if sound else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -14,12 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from qgjob_agent import execution_dir as names
+from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.disk_watch import is_of_the_disk
 from qgjob_agent.execution_folder import SUPERVISOR, ExecutionFolder
-from qgjob_agent.execution_records import assignment_of, fields_of, record_of
+from qgjob_agent.execution_records import RecordError, assignment_of, fields_of, record_of
 from qgjob_agent.leftovers import remove_tree
 from qgjob_agent.oom_kills import oom_kills
 from qgjob_agent.result_file import ResultDraft
+from qgjob_agent.stopped_supervisor import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,6 +82,7 @@ class Execution(ExecutionFolder):
         self.assignment = self.attempts[0]
         self.facts = facts or {}
         self.of_host = False
+        self._limits: Limits | None = None
 
     @classmethod
     def new(cls, root: Path, *attempts: Assignment) -> Self:
@@ -118,6 +122,22 @@ class Execution(ExecutionFolder):
         execution = spec.read(lambda told: cls(path, [assignment_of(told["assignment"])]))
         execution.of_host = spec.read(lambda told: told.get("of_host") is True)  # earlier versions did not say
         return execution
+
+    def limits(self, now: float) -> Limits:
+        """What its supervisor goes by; the attempts' own limits from now on, where that is not to be read."""
+        if self._limits is None:
+            self._limits = self._limits_found(now)
+        return self._limits
+
+    def _limits_found(self, now: float) -> Limits:
+        with contextlib.suppress(OSError, RecordError):
+            if (spec := record_of(self.path / names.SPEC)) is not None:
+                return spec.read(lambda told: Limits.of(told, now))
+        own = {i: (each.timeout_ms / 1000, each.silence_timeout_ms / 1000) for i, each in enumerate(self.attempts)}
+        return Limits(now, own)
+
+    def leave_rest(self) -> None:
+        """Keeps what has not begun from beginning here; of one attempt that is nothing."""
 
     @property
     def output_dir(self) -> Path:
@@ -178,6 +198,7 @@ class Execution(ExecutionFolder):
         several = command.several or Several([(0, command.timeout_ms, command.silence_timeout_ms)], 0.0, 0.0)
         spec = asdict(command) | {
             "execution_id": self.path.name,
+            "began_at": (now := monotonic_seconds()),
             "lease": list(lease),
             "lease_path": str(lease_path),
             "limits": several.limits,
@@ -187,6 +208,7 @@ class Execution(ExecutionFolder):
             "assignment": fields_of(self.assignment),
         }
         spec["env"] = command.env | {names.MARKER: self.path.name}
+        self._limits = Limits.of(spec, now)
         fd = os.open(self.path / names.SPEC, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "w", encoding="utf-8") as file:
             json.dump(spec, file)

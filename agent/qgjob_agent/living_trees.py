@@ -38,8 +38,7 @@ class LivingWatch:
 
     async def hunt(self) -> None:
         """Kills what a dead supervisor left behind, until nothing of it lives; the device is not free before."""
-        what, pace, since_ms = self._execution.assignment, KillPace(), wall_ms()
-        self._log.warning("supervisor_lost", job_id=what.job_id, token=what.token)
+        pace, since_ms = KillPace(), wall_ms()
         where = (names.MARKER, self._execution.path.name, self._execution.cgroup)
         while living := await asyncio.to_thread(hunt, *where, 0.0):
             step = pace.look(monotonic_seconds(), living)

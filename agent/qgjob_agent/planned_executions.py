@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 from typing import TYPE_CHECKING, Any, Self
@@ -93,6 +94,12 @@ class PlannedExecution(Execution):
         except FileExistsError:
             return self.claim(index) != names.BEGUN
         return True
+
+    def leave_rest(self) -> None:
+        """Keeps all attempts that have not begun from beginning here, as its supervisor does when it ends the tree."""
+        for index in range(len(self.attempts)):
+            with contextlib.suppress(OSError):
+                self.claim_path(index).symlink_to(names.LEFT)
 
     def give_up_attempt(self, index: int) -> Path:
         """The same for what is kept of one of several attempts; gives where that is now."""

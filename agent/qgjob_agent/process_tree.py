@@ -159,6 +159,12 @@ def state_of(pid: int) -> tuple[str, str] | None:
     return (state[:1], "".join(each for each in name.strip() if each.isprintable())) if state else None
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a process is stopped by a signal; one that a debugger holds is not."""
+    state = state_of(pid)
+    return state is not None and state[0] == "T"
+
+
 def _read(path: str) -> bytes:
     """A file of /proc; empty when its process is gone or not ours to look at."""
     try:

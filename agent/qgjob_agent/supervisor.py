@@ -41,7 +41,6 @@ _READ_BYTES = 65_536  # all that an ordinary pipe holds; also at most what is ta
 _RETRY_SECONDS = 0.5
 _EVENTS_SECONDS = 0.1  # between two looks at what the command says of its attempts
 _PATIENCE_SECONDS = 2.0
-_MOST_MS = 1 << 53
 _LONGEST_GRACE_SECONDS = 86_400.0
 
 
@@ -229,17 +228,7 @@ class Supervisor:
             return
         now = _now()
         for event in self._events.read():
-            attempt = event.get("attempt")
-            if event.get("event") == "begin" and isinstance(attempt, int):
-                self._watch.begin(attempt, now)
-            elif event.get("event") == "end" and isinstance(attempt, int):
-                self._watch.end(attempt, now)
-            elif event.get("event") == "joined" and isinstance(attempt, int):
-                self._watch.add(attempt, (_seconds(event, "timeout_ms"), _seconds(event, "silence_timeout_ms")), now)
-            elif event.get("event") == "order" and isinstance(event.get("attempts"), list):
-                self._watch.order(event["attempts"])
-            else:
-                self._watch.heard(now)
+            self._watch.take(event, now)
         if self._events.over:
             self._hit = self._watch.current
             self._end(names.FLOODED, self._spec["grace_seconds"])
@@ -338,12 +327,6 @@ def _request(path: str) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}
-
-
-def _seconds(event: dict[str, Any], name: str) -> float:
-    """A limit that an event names in milliseconds; 0, which is none, where it is no number, or none of a time."""
-    value = event.get(name)
-    return value / 1000 if isinstance(value, int) and 0 < value <= _MOST_MS else 0.0
 
 
 def _write(path: str, content: bytes) -> None:

@@ -160,7 +160,7 @@ class CommandRunner:
         attempt = self._attempts[execution.assignment.token] = _Attempt(execution, self._follower(execution))
         living = LivingWatch(execution, self._sink, self._log)
         look, ended = partial(self._look, attempt), partial(self._on_end, attempt)
-        attempt.watch = ExecutionWatch(execution, self._work, living, _FOLLOW_SECONDS, look, ended)
+        attempt.watch = ExecutionWatch(execution, self._work, living, _FOLLOW_SECONDS, look, ended, self._log)
         attempt.follower.read()
         attempt.watch.follow()
         return attempt
@@ -168,7 +168,8 @@ class CommandRunner:
     def _look(self, attempt: _Attempt) -> None:
         execution = attempt.execution
         self._last_looks.look(execution, execution.assignment.device_id, lambda _: execution.output_dir)
-        attempt.follower.read()
+        if attempt.follower.read():
+            attempt.watch.heard()
 
     def _on_end(self, attempt: _Attempt) -> None:
         self._work.spawn(self._settle(attempt), "execution-end")
@@ -186,7 +187,7 @@ class CommandRunner:
 
     async def _settle(self, attempt: _Attempt) -> None:
         if (result := await result_of_ended(attempt.execution, self._log)) is None:
-            await attempt.watch.living.hunt()
+            result = await attempt.watch.without_result()
         attempt.watch.living.over()
         self._last_looks.over(attempt.execution)
         attempt.removed_with_others = await self._removals.together(attempt.execution)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import signal
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,15 @@ import pytest
 import structlog
 
 from qgjob_agent import execution_dir as names
+from qgjob_agent import stopped_supervisor
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptKilled, AttemptStarted, TreeStuck
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, LivingProcess, LivingTree, Outcome, Target
 from qgjob_agent.devices.app import App, AppUnknownError
+from qgjob_agent.execution_folder import ExecutionFolder
 from qgjob_agent.lease_file import LeaseTime
 from qgjob_agent.planned_executions import PlannedExecution
+from qgjob_agent.process_tree import kill_descendants
 from qgjob_agent.runners.appwright.appium import Appium
 from qgjob_agent.runners.appwright.appium_settings import AppiumSettings
 from qgjob_agent.runners.appwright.fits import TRIED_PLAYWRIGHT, Part
@@ -33,7 +38,7 @@ from tests.unit.agent.test_appwright_versions import suite as packages
 
 DEVICE = DeviceFacts("d1", "emulator-5554", Target.EMULATOR, platform="android")
 NODE = f"""#!{sys.executable} -IS
-import json, os, sys, time
+import json, os, signal, sys, time
 plan = json.load(open(os.environ["QGJOB_APPWRIGHT_PLAN"]))
 def tell(**event):
     with open(plan["events"], "a") as file:
@@ -45,7 +50,9 @@ for attempt in plan["attempts"]:
         continue
     tell(event="begin", attempt=attempt["index"])
     told = {{"passed": 1, "failed": 0, "skipped": 0, "duration_ms": 5}} | json.load(open(attempt["file"]))
-    print(json.dumps(sorted(os.environ)))
+    print(json.dumps(sorted(os.environ)), flush=True)
+    if "stops" in told:
+        os.kill(os.getppid(), signal.SIGSTOP)
     while "until" in told and not os.path.exists(told["until"]):
         time.sleep(0.01)
     if "exit" in told:
@@ -416,3 +423,77 @@ async def test_what_was_spooled_by_a_daemon_that_died_then_is_put_aside_by_the_n
         second.told(token)
     await until(lambda: not run.exists(), "the run is still there")
     await second.close()
+
+
+STOPS = '{"stops": true, "until": "/never"}'
+
+
+async def stopping(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, second: str = STOPS, third: str = "{}", **limits: int
+) -> AppwrightRunner:
+    """A runner whose second file of three keeps its supervisor stopped, whoever wakes it."""
+    monkeypatch.setattr(ExecutionFolder, "wake_supervisor", lambda self: None)
+    monkeypatch.setattr(stopped_supervisor, "LOOK_SECONDS", 0.05)
+    runner = bench.runner()
+    jobs = [bench.job("a"), replace(bench.job("b", second), **limits), bench.job("c", third)]
+    runner.start(DEVICE, jobs)
+    await until(lambda: _stopped(runner), "its supervisor is not stopped")
+    return runner
+
+
+def _stopped(runner: AppwrightRunner) -> bool:
+    return any(run.execution.supervisor_stopped() for line in runner._lines.values() for run in line)
+
+
+@pytest.mark.parametrize("limit", ["timeout_ms", "silence_timeout_ms"])
+@pytest.mark.parametrize("restarted", [False, True], ids=["", "with a restarted agent"])
+async def test_a_file_that_keeps_its_supervisor_stopped_runs_over_its_limits_and_costs_no_other(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, limit: str, restarted: bool
+) -> None:
+    runner = await stopping(bench, monkeypatch, **{limit: 5_000})
+    (process,) = (run.execution.process for line in runner._lines.values() for run in line)
+    assert process is not None
+    if restarted:
+        await runner.close()
+        runner = bench.runner()
+        recovery = await runner.recover({"a"} if bench.last("a") else set())
+        bench.events += recovery.ended
+    (first, _), (second, error), (third, _) = await bench.outcomes("a", "b", "c")
+    assert [first, second, third] == [Outcome.PASSED, Outcome.TIMED_OUT, Outcome.PASSED]
+    assert "its supervisor was kept stopped, which no test may do" in error
+    await idle(runner)
+    assert len(list((bench.folder / "runs").iterdir())) == 2
+    assert await asyncio.to_thread(process.wait, 20) == -signal.SIGKILL
+
+
+async def test_a_cancel_of_a_file_that_keeps_its_supervisor_stopped_costs_no_other(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = await stopping(bench, monkeypatch)
+    runner.kill("b", DeathCause.REVOKED, 0.1)
+    assert [outcome for outcome, _ in await bench.outcomes("a", "b", "c")] == [Outcome.PASSED] * 2
+    killed = bench.last("b")
+    assert isinstance(killed, AttemptKilled)
+    assert (killed.cause, killed.begun) == (DeathCause.REVOKED, True)
+    await idle(runner)
+
+
+async def test_of_a_run_whose_supervisor_is_kept_stopped_nothing_begins_any_more_before_it_is_dead(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would begin while it is ended would have crashed, by all that could be told."""
+    go, dead = bench.folder / "go", bench.folder / "dead"
+
+    def kill_late(root: int) -> None:
+        go.touch()  # the file that held it up ends, and the next one may begin
+        (run,) = (run for line in runner._lines.values() for run in line)
+        while not run.execution.claim(2):
+            time.sleep(0.01)
+        kill_descendants(root)
+        dead.touch()
+
+    monkeypatch.setattr("qgjob_agent.execution_watch.kill_descendants", kill_late)
+    second, third = json.dumps({"stops": True, "until": str(go)}), json.dumps({"until": str(dead)})
+    runner = await stopping(bench, monkeypatch, second, third, timeout_ms=4_000)
+    assert [outcome for outcome, _ in await bench.outcomes("c")] == [Outcome.PASSED]
+    await idle(runner)

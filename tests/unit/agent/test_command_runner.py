@@ -418,3 +418,4 @@ async def test_a_test_that_stops_its_supervisor_does_not_keep_its_device(tmp_pat
         await runner.close()
     (end,) = (each for each in told.events if isinstance(each, AttemptFinished))
     assert end.finished.outcome is Outcome.TIMED_OUT
+    assert (end.finished.error or "").endswith("its time limit being over"), "its supervisor has ended it"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import wall_ms
-from qgjob_agent.command_result import FOLDER_REMOVED, error_line, signal_name, without_result
+from qgjob_agent.command_result import FOLDER_REMOVED, KEPT_STOPPED, error_line, signal_name, without_result
 from qgjob_agent.core.values import DeathCause, Finished, Outcome
 
 if TYPE_CHECKING:
@@ -124,7 +124,8 @@ def _ended(story: Story, result: ExecutionResult, *, begun: bool, doubtful: bool
         text = f"killed after {seconds:.1f} s while it waited for a session: {story.no_session or 'the plan gave none'}"
         return _finished(Outcome.PROVIDER_ERROR, story, result, text)
     before = "" if begun else " before its first test began"
-    return _finished(Outcome.TIMED_OUT, story, result, f"killed after {seconds:.1f} s{before}, {why}")
+    stopped = KEPT_STOPPED if result.kept_stopped else ""
+    return _finished(Outcome.TIMED_OUT, story, result, f"killed after {seconds:.1f} s{before}, {why}{stopped}")
 
 
 def _finished(outcome: Outcome, story: Story, result: ExecutionResult, error: str) -> Finished:

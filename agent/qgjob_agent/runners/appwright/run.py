@@ -92,10 +92,13 @@ class Run:
 
     def read(self) -> list[AttemptEvent]:
         """What happened since the last look. The log that belongs to it is passed on before."""
-        for each in self.left:
-            each.follower.read()
+        printed = [each.follower.read() for each in self.left]
+        if self.watch is not None and any(printed):
+            self.watch.heard()
         told: list[AttemptEvent] = []
         for event in self._events.read():
+            if self.watch is not None:
+                self.watch.take(event)
             self.done = self.done or event.get("event") == "done"
             self.unserved = self.unserved or (event.get("event") == "no_session" and self.desk is None)
             self._moved = self._moved or event.get("event") in ("begin", "error", "missing")

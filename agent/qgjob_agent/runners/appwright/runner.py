@@ -233,9 +233,12 @@ class AppwrightRunner:
 
     def _watch(self, run: Run) -> ExecutionWatch:
         living = LivingWatch(run.execution, self._sink, self._log)
-        look, ended = partial(self._look, run), partial(self._on_end, run, living)
-        run.watch = ExecutionWatch(run.execution, self._work, living, _FOLLOW_SECONDS, look, ended)
-        return run.watch
+        look = partial(self._look, run)
+        watch: ExecutionWatch = ExecutionWatch(
+            run.execution, self._work, living, _FOLLOW_SECONDS, look, lambda: self._on_end(run, watch), self._log
+        )
+        run.watch = watch
+        return watch
 
     def _look(self, run: Run) -> None:
         self._last_looks.look(run.execution, run.device.device_id, run.files_of)
@@ -245,13 +248,13 @@ class AppwrightRunner:
             self._ends.report(run, events)
             self._next(run.device.device_id)
 
-    def _on_end(self, run: Run, living: LivingWatch) -> None:
-        self._work.spawn(self._settle(run, living), "appwright-end")
+    def _on_end(self, run: Run, watch: ExecutionWatch) -> None:
+        self._work.spawn(self._settle(run, watch), "appwright-end")
 
-    async def _settle(self, run: Run, living: LivingWatch) -> None:
+    async def _settle(self, run: Run, watch: ExecutionWatch) -> None:
         if (result := await result_of_ended(run.execution, self._log)) is None:
-            await living.hunt()
-        living.over()
+            result = await watch.without_result()
+        watch.living.over()
         self._last_looks.over(run.execution)
         self._leaving.ends(run)
         events = await read_to_the_end(run.execution, run.read, run.withheld, self._log)
@@ -353,6 +356,7 @@ class AppwrightRunner:
         launched = run.execution.launched
         run.shares_appium = True  # for all that is known
         lives = launched and run.execution.adopt()
+        watch = self._watch(run) if launched else None  # before anything is read, of which it takes its part
         ended: list[AttemptEvent] = [
             event
             for event in (run.read() if launched else [])
@@ -376,14 +380,16 @@ class AppwrightRunner:
             return
         self._lines.setdefault(run.device.device_id, deque()).append(run)
         run.active = launched
+        if watch is None:
+            return
         if lives:
             run.has_appium = run.desk is None
             self._leaving.begins(run)
             run.look_whether_joinable()
-            self._watch(run).follow()
-        elif launched:
+            watch.follow()
+        else:
             run.found_dead = True
-            self._loop.call_soon(self._work.do, self._watch(run).end)
+            self._loop.call_soon(self._work.do, watch.end)
 
     async def close(self) -> None:
         """Stops watching; the supervisors go on, and so does Appium unless it is to end with the agent.

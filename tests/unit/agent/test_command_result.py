@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def execution(tmp_path: Path) -> Execution:
-    return Execution.new(tmp_path, assignment("t1"))
+    begun = Execution.new(tmp_path, assignment("t1"))
+    begun.path.mkdir(parents=True, exist_ok=True)
+    (begun.path / names.SPEC).touch()
+    return begun
 
 
 def result(ended_by: str = names.EXIT, code: int | None = 0, number: int | None = None, **more: str) -> ExecutionResult:

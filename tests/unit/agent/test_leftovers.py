@@ -252,7 +252,7 @@ async def test_a_fault_while_something_is_removed_is_told(tmp_path: Path, monkey
         raise ArithmeticError("a fault of ours")
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "lstat", broken)
+        patch.setattr(os, "rmdir", broken)
         await runner.recover({"t1"})
         await until(lambda: told.fault, "nobody is told", seconds=5)
     await runner.close()

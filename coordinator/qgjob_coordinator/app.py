@@ -33,6 +33,7 @@ from qgjob_coordinator.loops.start_check import StartCheck
 from qgjob_coordinator.loops.store_watch import StoreWatch
 from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.loops.unbooked import Unbooked
+from qgjob_coordinator.loops.unbuilt import UnbuiltJobs
 from qgjob_coordinator.model.artifacts import Bounds
 from qgjob_coordinator.parent import until_gone
 from qgjob_coordinator.policy.health.rules import Backoff
@@ -294,6 +295,7 @@ class Coordinator:
         log_transitions = s.log_level in ("info", "debug")
         overflow = Overflow(self.store, self.hub, self._forecast, self.faults, log_transitions=log_transitions)
         self._spawn("overflow", overflow.run())
+        self._spawn("unbuilt", UnbuiltJobs(self.store, self.hub, self.fleet, self.telemetry, self.faults).run())
         self._spawn("retention", retention.run())
         old_contents = OldContents(self.store, self.blobs, s.build_retention_days * 86_400_000 or None, self.faults)
         self._spawn("old_contents", old_contents.run())

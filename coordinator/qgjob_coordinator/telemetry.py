@@ -29,6 +29,8 @@ ORG_PARTS = (
     "old_artifacts",
     "artifacts",
     "start_check",
+    "overflow",
+    "unbuilt",
     "estimates",
     "reports",
     "logs",

@@ -8,7 +8,7 @@ from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Priority,
 from qgjob_coordinator.model.failures import charge_of, error_class_of
 from qgjob_coordinator.model.jobs import JobError, JobSpec, Overflow
 from qgjob_coordinator.store.types.endings import Ending, Release, ReleaseCharge
-from qgjob_coordinator.store.types.waiting import Judged
+from qgjob_coordinator.store.types.waiting import Judged, Unbuilt
 
 NOW = 1_800_000_000_000
 """A moment in 2027, in ms."""
@@ -42,6 +42,12 @@ def judged(job: JobSpec, version: int = 1, *, moves: bool = True, wait: int | No
     """It is to go to its second target, or stays."""
     to = None if job.overflow is None or not moves else job.overflow.target
     return Judged(job.ulid, version, job.app_version_id, to, wait, again or NOW + 5000)
+
+
+def without_build(job: JobSpec, version: int = 1, *, lacking: tuple[str, ...] | None = None) -> Unbuilt:
+    """It is to end, unless there is a build by now; else of its app version for Android."""
+    names = (f"{job.app_version_id} android device",) if lacking is None else lacking
+    return Unbuilt(job.ulid, version, names, JobError(ErrorClass.BUILD, "push it"))
 
 
 def ending(ulid_: str, token: str, outcome: Outcome = Outcome.PASSED, now: int = NOW, **changes: Any) -> Ending:

@@ -26,7 +26,7 @@ from qgjob_coordinator.store.types.claims import Claimed, ClaimWord, DeviceClaim
 from qgjob_coordinator.store.types.endings import Ended, Ending, LeaseEnd, Release, ReleaseCharge, ReportWord, Settled
 from qgjob_coordinator.store.types.sessions import ShownWord
 from qgjob_coordinator.store.types.submissions import OperationReusedError, SubmitConflictError, Submitted, SubmitWord
-from qgjob_coordinator.store.types.waiting import Judged, OverflowWord, Promoted
+from qgjob_coordinator.store.types.waiting import Judged, OverflowWord, Promoted, Unbuilt
 from tests.fakes.retrying import backoff_ms, may_retry
 
 DIRECT = ""
@@ -640,16 +640,31 @@ class OrgModel:
         return [self._expire(ulid, error, now) for ulid, error in jobs]
 
     def _expire(self, ulid: str, error: JobError, now: int) -> Settled | None:
-        job = self.jobs.get(ulid)
-        if job is None:
+        job = self._waiting(ulid)
+        if job is None or job.deadline is None or job.deadline > now:
             return None
-        if job.status is not Status.QUEUED:
+        return self._ended_waiting(job, JobEvent.EXPIRE, Outcome.EXPIRED, error, now)
+
+    def reject(self, jobs: Sequence[Unbuilt], now: int) -> list[Settled | None]:
+        return [self._reject(row, now) for row in jobs]
+
+    def _reject(self, row: Unbuilt, now: int) -> Settled | None:
+        job = self._waiting(row.ulid)
+        if job is None or job.version != row.version:
+            return None
+        return self._ended_waiting(job, JobEvent.REJECT, Outcome.PROVIDER_ERROR, row.error, now)
+
+    def _waiting(self, ulid: str) -> ModelJob | None:
+        """A job that is queued; the deadline of another one is not looked at any more."""
+        job = self.jobs.get(ulid)
+        if job is not None and job.status is not Status.QUEUED:
             job.watched = False
             return None
-        if job.deadline is None or job.deadline > now:
-            return None
+        return job
+
+    def _ended_waiting(self, job: ModelJob, event: JobEvent, outcome: Outcome, error: JobError, now: int) -> Settled:
         job.own_error, job.ended_waiting = error, True
-        self._verdict(job, JobEvent.EXPIRE, Outcome.EXPIRED, now)
+        self._verdict(job, event, outcome, now)
         return _settled(job, LeaseEnd.NONE, None)
 
     def retire(self, status: Status, finished_before: int, skip: int, limit: int) -> tuple[int, int]:

@@ -25,11 +25,12 @@ from qgjob_coordinator.store.runs import Bond, RunToCancel
 from qgjob_coordinator.store.scripts import LUA, Arg
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types.contents import Content, NamedBuild
+from qgjob_coordinator.store.types.endings import Settled
 from qgjob_coordinator.store.types.holds import Forgotten, Held, HoldRule, HoldWord
 from qgjob_coordinator.store.types.submissions import BoundTo, Manner
 from qgjob_coordinator.store.types.waiting import OverflowWord
 from tests.fakes import builds, scenes
-from tests.fakes.jobs import NOW, ending, judged, overflowing, release, spec, unresolvable
+from tests.fakes.jobs import NOW, ending, judged, overflowing, release, spec, unresolvable, without_build
 from tests.fakes.store_dump import dump
 
 DEVICE = DeviceInfo("emulator-1", "udid", Target.EMULATOR)
@@ -130,6 +131,14 @@ async def move_and_stay(store: Store) -> list[OverflowWord]:
 
 WAITED = JobError(ErrorClass.QUEUE_TIMEOUT, "waited too long")
 
+
+async def end_waiting(store: Store) -> list[Settled | None]:
+    """The time of one job is over, another one has no build; one that runs is left alone both times."""
+    late = await store.jobs.expire("acme", [(ONE, WAITED), (TWO, WAITED)], LATER)
+    without = [without_build(overflowing(10)), without_build(spec(2), 3)]
+    return [*late, *await store.jobs.reject("acme", without, NOW)]
+
+
 CASES = [
     Case("absent", absent),
     Case("admit", lambda s: s.sessions.admit("agent-1", 1, ["acme", "globex"])),
@@ -150,7 +159,7 @@ CASES = [
     Case("claim", lambda s: scenes.claim(s, spec(1), (ONE, "new"))),
     Case("due", lambda s: s.snapshots.due("acme")),
     Case("ending", lambda s: s.runs.take_ending("acme", "one", 5.0)),
-    Case("expire", lambda s: s.jobs.expire("acme", [(ONE, WAITED), (TWO, WAITED)], LATER), again=[None, None]),
+    Case("expire", end_waiting, again=[None] * 4),
     Case("finish", lambda s: s.leases.finish("acme", [ending(TWO, "t2", Outcome.TEST_FAILED)], NOW), again="REPLAYED"),
     Case("fleet", lambda s: s.fleet.read()),
     Case("forget", forget),

@@ -159,6 +159,8 @@ SHORT = {
     "outages": "tests/integration/store/test_outages.py",
     "registry": "tests/integration/store/test_registry.py",
     "overflow": "tests/integration/store/test_overflow.py",
+    "unbuilt": "tests/integration/service/test_unbuilt.py",
+    "unbuilt_rule": "tests/unit/policy/test_unbuilt.py",
     "active": "tests/integration/store/test_active_orgs.py",
     "batches": "tests/integration/store/test_batches.py",
     "estimates": "tests/integration/store/test_estimates.py",

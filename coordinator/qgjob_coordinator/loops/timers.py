@@ -156,6 +156,8 @@ class Timers:
             due = await self._store.snapshots.due(org_id)
             if due.next_overflow_at is not None and due.next_overflow_at <= now:
                 self._hub.overflow_due(org_id)
+            if due.waits and due.contents:
+                self._hub.builds_due(org_id)
             if due.runs_to_cancel:
                 self._hub.runs_to_cancel(org_id)
             if due.bonds:

@@ -20,7 +20,7 @@ class JobEvent(StrEnum):
     FAIL = "fail"  # a verdict other than passed, or the budgets are used up
     RELEASE = "release"  # the lease ended without a verdict, or a retry is due
     EXPIRE = "expire"  # waited longer than its queue timeout
-    REJECT = "reject"  # fails without an attempt: poison
+    REJECT = "reject"  # fails without an attempt: poison, or no build for any device that it may have
     CANCEL = "cancel"
     RETRY = "retry"  # by hand: a new round
 

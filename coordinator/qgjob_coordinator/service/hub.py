@@ -30,6 +30,9 @@ class Hub:
         self.overflow_due: Callable[[str], None] = _nobody
         """Set by the loop that judges overflows: called with an org that has some to be judged; at each look while it
         has."""
+        self.builds_due: Callable[[str], None] = _nobody
+        """Set by the loop that ends what has no build: called with an org that has builds and unfinished jobs; at each
+        look while it has."""
         self._changed: dict[str, set[asyncio.Event]] = {}
         self._hints: set[str] = set()
         self.hints_due = asyncio.Event()

@@ -1,11 +1,12 @@
-"""Writes that callers ask for: submit, cancel, retry; and those that time brings: promote, expire, retire."""
+"""Writes that callers ask for: submit, cancel, retry; and those that time brings: promote, expire, reject, retire."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
-from qgjob_coordinator.model.enums import ErrorClass, Status, Target
+from qgjob_coordinator.model.enums import ErrorClass, Outcome, Status, Target
 from qgjob_coordinator.model.jobs import JobError, JobSpec
 from qgjob_coordinator.policy.rank import ORDER_EPOCH_MS, ORDERS_PER_MS, queue_score
 from qgjob_coordinator.store import codec, keys, names
@@ -22,7 +23,7 @@ from qgjob_coordinator.store.types.submissions import (
     Submitted,
     SubmitWord,
 )
-from qgjob_coordinator.store.types.waiting import Judged, OverflowWord, Promoted
+from qgjob_coordinator.store.types.waiting import Judged, OverflowWord, Promoted, Unbuilt
 
 MAX_JOBS = 1000
 
@@ -180,9 +181,20 @@ class JobStore:
 
     async def expire(self, org_id: str, jobs: Sequence[tuple[str, JobError]], now: int) -> list[Settled | None]:
         """Ends (ulid, error) pairs as `expired` whose deadline has come; what it did to each, None for nothing."""
-        args: list[Arg] = [now]
-        for ulid, error in jobs:
-            args += (ulid, codec.encode_error(error))
+        rows = [(ulid, codec.encode_error(error), "", "") for ulid, error in jobs]
+        return await self._end(org_id, Outcome.EXPIRED, rows, now)
+
+    async def reject(self, org_id: str, jobs: Sequence[Unbuilt], now: int) -> list[Settled | None]:
+        """Ends queued jobs as `provider_error` for whose devices no build was pushed; what it did to each, None for
+        nothing."""
+        rows = [(job.ulid, codec.encode_error(job.error), job.version, ",".join(job.lacking)) for job in jobs]
+        return await self._end(org_id, Outcome.PROVIDER_ERROR, rows, now)
+
+    async def _end(
+        self, org_id: str, outcome: Outcome, rows: Iterable[tuple[Arg, ...]], now: int
+    ) -> list[Settled | None]:
+        """`rows` as the script has them."""
+        args: list[Arg] = [now, outcome.value, *chain.from_iterable(rows)]
         return [parse(line) if line else None for line in await self._runner.run("expire", keys.org(org_id), args)]
 
     async def retire(self, org_id: str, status: Status, finished_before: int, skip: int, limit: int) -> tuple[int, int]:

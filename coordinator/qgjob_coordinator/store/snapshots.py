@@ -39,7 +39,7 @@ class OrgSnapshot:
 @dataclass(frozen=True, slots=True)
 class Due:
     """When an org's next retry and deadline are due, and its next overflow is to be judged (ms), whether it has
-    unfinished jobs, runs to cancel and bonds."""
+    unfinished jobs, runs to cancel and bonds, and how many builds and suites have names."""
 
     next_retry_at: int | None
     next_deadline_at: int | None
@@ -47,6 +47,7 @@ class Due:
     runs_to_cancel: int = 0
     bonds: int = 0
     next_overflow_at: int | None = None
+    contents: int = 0
 
     def next_after(self, now: int) -> int | None:
         """The first time after `now` at which a retry or a deadline is due."""
@@ -172,8 +173,10 @@ class SnapshotStore:
 
     async def due(self, org_id: str) -> Due:
         """What time brings next in one org. Raises StoreUnavailableError."""
-        retry, deadline, waits, to_cancel, bonds, overflow = await self._runner.run("due", keys.org(org_id), [])
-        return Due(_time(retry), _time(deadline), bool(waits), int(to_cancel), int(bonds), _time(overflow))
+        reply = await self._runner.run("due", keys.org(org_id), [])
+        retry, deadline, waits, to_cancel, bonds, overflow, contents = reply
+        times = _time(retry), _time(deadline)
+        return Due(*times, bool(waits), int(to_cancel), int(bonds), _time(overflow), int(contents))
 
     async def tidy(self, org_id: str) -> int:
         """Forgets the empty queues of an org's groups; how many. Raises StoreUnavailableError."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qgjob import AsyncClient, JobStatus, Outcome
+from qgjob import AsyncClient, Outcome
 from tests.fakes import packages
 from tests.fakes.adb_provider import NEEDS_ADB, NO_ADB
 from tests.fakes.adb_server import FakeAdbServer, FakeDevice
@@ -20,7 +20,7 @@ EMULATOR = "emulator-5554"
 
 
 @pytest.mark.skipif(NO_ADB, reason=NEEDS_ADB)
-async def test_each_job_goes_where_its_version_has_a_build_and_waits_for_a_push_where_it_has_none(
+async def test_each_job_goes_where_its_version_has_a_build_and_fails_where_it_has_none(
     tmp_path: Path,
 ) -> None:
     xcode = Xcode(tmp_path / "xcode", SimulatorState(SIM))
@@ -53,19 +53,20 @@ async def _scene(client: AsyncClient, xcode: Xcode, folder: Path) -> None:
     assert [(job.outcome, job.device_id, len(job.attempts)) for job in jobs] == [(Outcome.PASSED, devices[0], 1)] * 6
     assert not xcode.installs()
 
-    # Only the simulator would do: the job says what to push, and goes on by itself.
+    # Only the simulator would do: the job fails, says what to push, and passes when that is there.
     spec = command("acme", "true", app_version_id="v1", target="emulator", requirements=pinned(devices[1]))
-    waiting = await client.submit(spec)
-    explained = await client.explain(waiting.job_id)
-    assert explained.job.status == JobStatus.QUEUED
+    pinned_to_it = await client.submit(spec)
+    (job,) = await client.wait([pinned_to_it.job_id], timeout_seconds=60)
+    assert (job.outcome, len(job.attempts)) == (Outcome.PROVIDER_ERROR, 0)
+    assert job.error is not None
+    assert job.error.error_class == "build"
+    assert job.error.message.startswith("no build of v1 was pushed for ios (simulator), ")
+    explained = await client.explain(job.job_id)
     (simulator,) = [d for d in explained.devices if d.device_id == devices[1]]
     assert (simulator.unmet, simulator.message) == (("build",), "there is no build for ios (simulator): push one")
-    reason = (await client.get(waiting.job_id)).pending_reason
-    assert reason is not None
-    assert reason.code == "no_resource"
-    assert "none for the devices that could serve it" in reason.message
     await client.push_build("acme", "v1", packages.write(folder / "shop.zip", packages.app()))
-    (job,) = await client.wait([waiting.job_id], timeout_seconds=60)
+    await client.retry(job.job_id)
+    (job,) = await client.wait([job.job_id], timeout_seconds=60)
     assert (job.outcome, job.device_id, len(job.attempts)) == (Outcome.PASSED, devices[1], 1)
 
     # Of a version of which nothing was pushed each device is asked, as an agent may have builds of its own.

@@ -19,7 +19,7 @@ from qgjob_coordinator.store import keys, names
 from qgjob_coordinator.store.store import Store
 from tests.fakes import scenes
 from tests.fakes.damage import damaged, unusable
-from tests.fakes.jobs import NOW, ending, overflowing, release, spec
+from tests.fakes.jobs import NOW, ending, overflowing, release, spec, without_build
 from tests.fakes.store_audit import audit
 
 JOBS = [spec(n) for n in (1, 2, 3)]
@@ -104,6 +104,10 @@ async def expire(store: Store) -> object:
     return await store.jobs.expire("acme", [(job.ulid, error) for job in JOBS], LATER)
 
 
+async def reject(store: Store) -> object:
+    return await store.jobs.reject("acme", [without_build(job) for job in JOBS], LATER)
+
+
 async def cancel(store: Store) -> object:
     return await store.jobs.cancel("acme", [(job.ulid, 1) for job in JOBS], NOW, reason="x")
 
@@ -124,6 +128,7 @@ CASES: dict[str, tuple[Call, Call]] = {
     "adopt": (claimed, adopt_nothing),
     "promote": (delayed, promote),
     "expire": (with_deadline, expire),
+    "reject": (submitted, reject),
     "cancel": (submitted, cancel),
     "cancel started": (started, cancel),
     "retry": (cancelled, retry),

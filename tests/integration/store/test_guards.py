@@ -14,8 +14,8 @@ from qgjob_coordinator.store.health import Kept
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types.asked import CancelWord, RetryWord
 from qgjob_coordinator.store.types.holds import HoldRule, HoldWord
-from tests.fakes import scenes
-from tests.fakes.jobs import NOW, ending, spec, unresolvable
+from tests.fakes import builds, scenes
+from tests.fakes.jobs import NOW, ending, judged, overflowing, spec, unresolvable, without_build
 from tests.fakes.store_audit import audit
 
 WAITED = JobError(ErrorClass.QUEUE_TIMEOUT, "waited too long")
@@ -282,6 +282,37 @@ async def test_a_job_whose_deadline_has_not_come_is_not_expired(store: Store) ->
     await scenes.submit(store, job := spec(queue_timeout_ms=1000))
     assert await store.jobs.expire("acme", [(job.ulid, WAITED)], NOW + 999) == [None]
     assert (await scenes.get(store, job)).status is Status.QUEUED
+
+
+async def test_a_job_that_changed_since_it_was_judged_is_not_ended_for_want_of_a_build(store: Store) -> None:
+    job, due = overflowing(1), spec(2, queue_timeout_ms=1000)
+    await scenes.submit(store, job, due)
+    await store.jobs.overflow("acme", [judged(job)], NOW)
+    rows = [without_build(job), without_build(due, 2)]
+    assert await store.jobs.reject("acme", rows, NOW + 1000) == [None, None]
+    assert [(await scenes.get(store, j)).status for j in (job, due)] == [Status.QUEUED] * 2
+    (done,) = await store.jobs.reject("acme", [without_build(job, 2)], NOW)
+    assert done is not None
+    assert (done.status, done.outcome, done.target) == (Status.FAILED, Outcome.PROVIDER_ERROR, Target.BROWSERSTACK)
+
+
+async def test_a_job_is_not_ended_for_want_of_a_build_that_is_there(store: Store) -> None:
+    jobs = [spec(1), spec(2), spec(3, app_version_id="v2")]
+    await scenes.submit(store, *jobs)
+    await builds.kept(store, builds.build())
+    both = ("v1 android device", "v1 ios simulator")
+    rows = [without_build(jobs[0]), without_build(jobs[1], lacking=both[::-1]), without_build(jobs[2])]
+    done = await store.jobs.reject("acme", rows, NOW)
+    assert [row and row.status for row in done] == [None, None, Status.FAILED]
+    (done_,) = await store.jobs.reject("acme", [without_build(jobs[0], lacking=both[1:])], NOW)
+    assert done_ is not None
+
+
+async def test_a_job_that_runs_or_is_over_is_not_ended_for_want_of_a_build(store: Store) -> None:
+    await scenes.submit(store, job := spec())
+    await scenes.claim(store, job)
+    assert await store.jobs.reject("acme", [without_build(job, version) for version in (1, 2)], NOW) == [None, None]
+    assert (await scenes.get(store, job)).status is Status.SCHEDULED
 
 
 async def test_what_does_not_wait_any_more_is_not_looked_at_again(store: Store, raw: Redis) -> None:

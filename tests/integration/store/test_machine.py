@@ -25,7 +25,7 @@ from qgjob_coordinator.model.jobs import ANY_DEVICE, JobError, JobSpec, Overflow
 from qgjob_coordinator.store.types.claims import DeviceClaim
 from qgjob_coordinator.store.types.endings import Release, ReleaseCharge
 from qgjob_coordinator.store.types.waiting import Judged
-from tests.fakes.jobs import NOW, ending, ulid
+from tests.fakes.jobs import NOW, ending, ulid, without_build
 from tests.fakes.store_model import ModelJob, gid_of
 from tests.fakes.store_process import StoreProcess
 from tests.integration.store.side_by_side import Call, SideBySide
@@ -536,6 +536,13 @@ class StoreMachine(RuleBasedStateMachine):
         error = JobError(ErrorClass.QUEUE_TIMEOUT, "waited too long")
         jobs = [j for j in self.both.orgs[org_id].jobs.values() if all_of_them or j.watched]
         self._do(org_id, "expire", [(j.spec.ulid, error) for j in jobs], self.now + ahead)
+
+    @step(org_id=orgs, n=st.lists(pick, min_size=1, max_size=3), older=st.sampled_from((0, 0, 0, 1)))
+    def reject(self, org_id: str, n: list[int], older: int) -> None:
+        """Jobs for which there is no build; some were judged at an older version."""
+        jobs = {j.spec.ulid: j for j in (self._job(org_id, i) for i in n)}
+        rows = [without_build(j.spec, max(1, j.version - older)) for j in jobs.values()]
+        self._do(org_id, "reject", rows, self.now)
 
     @step(
         org_id=orgs,

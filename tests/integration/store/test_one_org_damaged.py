@@ -20,6 +20,7 @@ from qgjob_coordinator.loops.each_org import EachOrg
 from qgjob_coordinator.loops.ending_runs import EndingRuns
 from qgjob_coordinator.loops.old_artifacts import OldArtifacts
 from qgjob_coordinator.loops.old_contents import OldContents
+from qgjob_coordinator.loops.overflow import Overflow
 from qgjob_coordinator.loops.overtaken import Overtaken
 from qgjob_coordinator.loops.reaper import Reaper
 from qgjob_coordinator.loops.retention import Retention
@@ -27,6 +28,7 @@ from qgjob_coordinator.loops.scheduler import Scheduler
 from qgjob_coordinator.loops.start_check import StartCheck
 from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.loops.unbooked import Unbooked
+from qgjob_coordinator.loops.unbuilt import UnbuiltJobs
 from qgjob_coordinator.model.enums import Status, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.policy.planning.plan import plan
@@ -49,9 +51,9 @@ from qgjob_coordinator.store import keys, names
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.tasks import end_tasks
 from qgjob_coordinator.telemetry import ORG_PARTS, Telemetry
-from tests.fakes import scenes
+from tests.fakes import builds, scenes
 from tests.fakes.damage import DAMAGED, OTHER, damaged
-from tests.fakes.jobs import NOW, spec
+from tests.fakes.jobs import NOW, overflowing, spec
 from tests.fakes.waiting import until
 
 DEADLINE_SECONDS = 10.0
@@ -329,6 +331,44 @@ async def _estimated(b: Bench) -> tuple[Look, Served]:
     return look, served
 
 
+async def _overflowing(b: Bench) -> tuple[Look, Served]:
+    for org_id in BOTH:
+        await scenes.submit(b.store, overflowing(1, org_id=org_id), now=wall_ms())
+        await b.store.mark_active(org_id)
+    overflow = Overflow(b.store, b.hub, b.forecast, b.faults, log_transitions=False)
+
+    async def look() -> None:
+        for org_id in BOTH:
+            overflow.due(org_id)
+        await overflow.round()
+
+    async def served(org_id: str) -> bool:
+        judged_again_at = b.raw.zscore(f"{keys.org(org_id)}ov", spec(1).ulid)
+        return judged_again_at is not None and float(judged_again_at) > wall_ms()
+
+    return look, served
+
+
+async def _without_build(b: Bench) -> tuple[Look, Served]:
+    await scenes.open_session(b.store, orgs=BOTH)
+    emulator = DeviceInfo("d1", "u1", Target.EMULATOR, platform="android", pushed_builds_only=True)
+    assert await b.store.fleet.inventory("agent-1", 1, [emulator], [], NOW, complete=True)
+    for org_id in BOTH:
+        await builds.kept(b.store, builds.build(facts=builds.SIMULATOR, org_id=org_id), wall_ms())
+    await b.submit()
+    unbuilt = UnbuiltJobs(b.store, b.hub, b.fleet, b.telemetry, b.faults)
+
+    async def look() -> None:
+        for org_id in BOTH:
+            unbuilt.due(org_id)
+        await unbuilt.round()
+
+    async def served(org_id: str) -> bool:
+        return org_id in {queue.org_id for queue in unbuilt._steady.found}
+
+    return look, served
+
+
 CASES = {
     "scheduler": (_queued, "gs"),
     "claims": (_queued, "fl"),
@@ -341,6 +381,8 @@ CASES = {
     "retention": (_old_jobs, "ix:x"),
     "old_contents": (_old_contents, "bd"),
     "old_artifacts": (_old_artifacts, "ak"),
+    "overflow": (_overflowing, "ov"),
+    "unbuilt": (_without_build, "gs"),
     "start_check": (_waiting_long, f"j:{spec(1).ulid}"),
     "estimates": (_estimated, "gs"),
 }

@@ -10,7 +10,7 @@ import pytest
 
 from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, HoldKind, PendingCode, Priority, Status, Target
 from qgjob_coordinator.model.fleet import Device
-from qgjob_coordinator.model.jobs import Job, PendingReason, Requirements
+from qgjob_coordinator.model.jobs import Job, Overflow, PendingReason, Requirements
 from qgjob_coordinator.policy.reasons.considered import consider
 from qgjob_coordinator.policy.reasons.held import Holder, held
 from qgjob_coordinator.policy.reasons.pending import StartEstimate, pending_reason
@@ -199,8 +199,11 @@ def test_devices_for_which_the_app_version_has_no_build_say_what_to_push() -> No
     assert told.code is PendingCode.NO_RESOURCE
     assert told.message == (
         "app version v1 has builds, but none for the devices that could serve it: "
-        "there is no build for ios (simulator): push one"
+        "there is no build for ios (simulator): push one, or the job fails in a moment"
     )
+    moves = job(overflow=Overflow(Target.BROWSERSTACK, 60_000))
+    told = pending_reason(moves, alone, now=NOW, position=4, over_quota=False)
+    assert told.message.endswith(": there is no build for ios (simulator): push one")  # it may go where one can run it
     pinned = job(requirements=Requirements(device_id="sim"))
     assert summary(pinned, consider(pinned, [simulator], pushed=pushed), NOW).endswith(
         "; sim is there, but there is no build for ios (simulator): push one"

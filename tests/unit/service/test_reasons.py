@@ -6,7 +6,7 @@ import pytest
 
 from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, PendingCode, Target
 from qgjob_coordinator.model.fleet import Device
-from qgjob_coordinator.model.jobs import ANY_DEVICE
+from qgjob_coordinator.model.jobs import ANY_DEVICE, Overflow
 from qgjob_coordinator.service.views.pending import Reasons
 from tests.fakes.jobs import NOW
 from tests.unit.policy.test_explain import job
@@ -31,3 +31,10 @@ def test_jobs_of_versions_with_other_builds_are_not_told_the_same() -> None:
     codes = [reasons.of(job(app_version_id=version), 1).code for version in ("v1", "v2", "v3", "v1")]
     none, free = PendingCode.NO_RESOURCE, PendingCode.ALL_BUSY
     assert codes == [none, free, free, none]
+
+
+def test_a_job_that_may_go_to_a_second_target_is_not_told_that_it_fails() -> None:
+    reasons = Reasons([SIMULATOR], NOW, over_quota=False, pushed={"v1": APK})
+    waiting = [job(), job(overflow=Overflow(Target.BROWSERSTACK, 60_000)), job()]
+    ends = [reasons.of(each, 1).message.endswith(": push one, or the job fails in a moment") for each in waiting]
+    assert ends == [True, False, True]

@@ -10,6 +10,7 @@ from qgjob_coordinator.model.enums import PendingCode
 from qgjob_coordinator.model.jobs import Job, PendingReason
 from qgjob_coordinator.policy.feasible import BUILD
 from qgjob_coordinator.policy.reasons.considered import Considered, could_be_served, free_ones, pinned, soonest
+from qgjob_coordinator.policy.reasons.unbuilt import second_target
 from qgjob_coordinator.policy.reasons.verdict import Verdict
 from qgjob_coordinator.policy.reasons.words import counted
 
@@ -102,6 +103,8 @@ def _nothing_serves(job: Job, considered: Sequence[Considered]) -> str:
     without = [c for c in considered if c.unmet == (BUILD,)]
     if without:
         words = " or ".join(sorted({c.message for c in without}))
+        if second_target(job) is None:
+            words += ", or the job fails in a moment"
         return f"app version {job.app_version_id} has builds, but none for the devices that could serve it: {words}"
     nothing = f"no device known to the fleet has target {job.target.value} and meets the job's requirements"
     other = next((c for c in considered if c.target is not None and len(c.unmet) == 1), None)

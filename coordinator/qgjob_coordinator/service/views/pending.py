@@ -14,6 +14,7 @@ from qgjob_coordinator.policy.reasons.considered import Considered, Judge, consi
 from qgjob_coordinator.policy.reasons.held import Holder, held
 from qgjob_coordinator.policy.reasons.pending import StartEstimate, free_words, pending_reason, placed
 from qgjob_coordinator.policy.reasons.summary import summary
+from qgjob_coordinator.policy.reasons.unbuilt import second_target
 from qgjob_coordinator.policy.snapshot import NO_BUILDS
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader, as_seen_by
@@ -48,7 +49,7 @@ class Reasons:
         self._now = now
         self._over_quota = over_quota
         self._pushed = pushed or {}
-        self._known: dict[tuple[Target, Requirements, bool, str], tuple[PendingReason, Sequence[str]]] = {}
+        self._known: dict[tuple[Target, Requirements, bool, str, bool], tuple[PendingReason, Sequence[str]]] = {}
         self._servable: dict[tuple[Target, Requirements, frozenset[str]], bool] = {}
 
     def of(
@@ -57,7 +58,7 @@ class Reasons:
         """Why the job waits. One that is on no queue was taken since it was read, and no quota keeps it."""
         over_quota = self._over_quota and position is not None
         version = job.app_version_id if self._pushed.get(job.app_version_id) else ""  # whose words may name it
-        key = (job.target, job.requirements, over_quota, version)
+        key = (job.target, job.requirements, over_quota, version, second_target(job) is None)
         waits = job.not_before is not None and job.not_before > self._now
         found = self._made(job, over_quota) if waits else self._known.get(key)
         if found is None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from qgjob_coordinator.model.enums import Target
+from qgjob_coordinator.model.jobs import JobError
 
 
 @dataclass(slots=True)
@@ -39,3 +40,14 @@ class Judged:
     move_to: Target | None
     expected_wait_ms: int | None
     again: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unbuilt:
+    """A queued job that ends with `error`, if it has still the `version` at which it was judged, and none of the builds
+    is there that are `lacking`, by their names (see store/builds.py)."""
+
+    ulid: str
+    version: int
+    lacking: tuple[str, ...]
+    error: JobError

@@ -1,0 +1,180 @@
+"""Ends jobs whose app version has builds, and none for any device that the fleet knows and that they may have.
+
+Such a job would wait for a push that nobody knows to be wanted. The timers say which orgs have builds and work, so that
+others cost nothing; of each of these a look reads one snapshot without jobs, and the fleet once for all. Records are
+read only of jobs that are about to end. Any number of coordinators do this: what another one ended, or somebody pushed
+a build for meanwhile, is left alone by the script.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import structlog
+
+from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.loops.each_org import EachOrg
+from qgjob_coordinator.model.enums import Status
+from qgjob_coordinator.model.jobs import Job, Requirements
+from qgjob_coordinator.policy.feasible import view
+from qgjob_coordinator.policy.reasons.unbuilt import KnownDevices, Lacking, Steady, unbuilt
+from qgjob_coordinator.policy.snapshot import HEADS, GroupView, Queue
+from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
+from qgjob_coordinator.service.transitions import tell_settled
+from qgjob_coordinator.sight import Sight
+from qgjob_coordinator.store import builds
+from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.store.types.waiting import Unbuilt
+from qgjob_coordinator.telemetry import Telemetry
+
+PART = "unbuilt"
+LOOK_SECONDS = 1.0
+"""Between two looks, at least."""
+BUSY_SHARE = 0.02
+"""Of the process's time, the part that this may take."""
+LOOKS = 10
+"""So many looks in a row have to find the same. An agent that comes for the first time shows its devices as it finds
+them: emulators at once, simulators after an answer of Xcode's, which takes seconds."""
+SETTLED_MS = round(1000 * LOOKS * LOOK_SECONDS)
+"""So long a job is in its queue at least: who submits and pushes at once may push last."""
+FLEET_SECONDS = 2.0
+"""A look may go by a reading of the fleet that is so old. Before anything ends, the fleet is read again."""
+MOST = 500
+"""Jobs of an org that are ended in one call."""
+
+log = structlog.get_logger(__name__)
+
+
+class _Queue(NamedTuple):
+    """Jobs that wait for the same."""
+
+    org_id: str
+    gid: str
+    requirements: Requirements
+
+
+Why = tuple[frozenset[str], Lacking]
+"""The builds that an app version has, and what devices lack: those of other targets too, where a job may go to one."""
+
+
+class UnbuiltJobs:
+    """Looks at the orgs that are `due`, and at those in which it has found something, until that is over."""
+
+    def __init__(self, store: Store, hub: Hub, fleet: FleetReader, telemetry: Telemetry, faults: OrgFaults) -> None:
+        self._store = store
+        self._hub = hub
+        self._fleet = fleet
+        self._telemetry = telemetry
+        self._faults = faults
+        self._due: set[str] = set()
+        self._steady = Steady[_Queue, Why](LOOKS)
+        self._wake = asyncio.Event()
+        self._sight = Sight("unbuilt_blind", log)
+        hub.builds_due = self.due
+
+    def due(self, org_id: str) -> None:
+        """The org has builds, and jobs. It is told again for as long as it has."""
+        self._due.add(org_id)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Looks for ever."""
+        while True:
+            await self._wake.wait()
+            begun = time.thread_time()
+            try:
+                await self.round()
+            except StoreUnavailableError as e:
+                self._sight.lost(e)
+            else:
+                self._sight.seen()
+            await asyncio.sleep(max(LOOK_SECONDS, (time.thread_time() - begun) / BUSY_SHARE))
+
+    async def round(self) -> None:
+        """Looks once, whatever orgs can't be reached or are damaged, and ends what was found for long enough.
+
+        Raises StoreUnavailableError: OrgsAwayError, when all others were served.
+        """
+        self._wake.clear()
+        due, self._due = self._due | {queue.org_id for queue in self._steady.found}, set()
+        orgs, waiting = EachOrg(self._faults), list[GroupView]()
+
+        async def read(org_id: str) -> None:
+            seen = await self._store.snapshots.org(org_id, 0)
+            waiting.extend(group for group in seen.groups if group.pushed and group.queues)
+
+        await orgs.serve(PART, due, read)
+        try:
+            found = await self._found(waiting)
+        except StoreUnavailableError:
+            self._steady.forget()
+            raise
+        steady = self._steady.look(found)
+        await orgs.serve(PART, {queue.org_id for queue in steady}, lambda org_id: self._end(org_id, steady))
+        orgs.tell()
+
+    async def _found(self, waiting: Sequence[GroupView]) -> dict[_Queue, Why]:
+        """The queues whose jobs no device can run, and why."""
+        return _lacking(await self._known(FLEET_SECONDS), waiting) if waiting else {}
+
+    async def _known(self, max_age_seconds: float) -> KnownDevices:
+        return KnownDevices(map(view, await self._fleet.devices(max_age_seconds=max_age_seconds)))
+
+    async def _end(self, org_id: str, steady: Mapping[_Queue, Why]) -> None:
+        """Ends the jobs of queues of which the same is still so, a batch after the other."""
+        ended = True
+        while ended:
+            seen = await self._store.snapshots.org(org_id, HEADS)
+            known = await self._known(0)
+            still = dict(_lacking(known, seen.groups).items() & steady.items())
+            pushed = {
+                head.ulid: group.pushed
+                for group in seen.groups
+                for queue in group.queues
+                if _queue(group, queue) in still
+                for head in queue.heads
+            }
+            jobs = [job for job in await self._store.reads.get(org_id, list(pushed)[:MOST]) if job is not None]
+            now = wall_ms()
+            rows = list(_rows(jobs, pushed, known, now))
+            ended = bool(rows) and await self._reject(org_id, rows, now)
+
+    async def _reject(self, org_id: str, rows: Sequence[Unbuilt], now: int) -> bool:
+        """Whether any of them ended, so that there may be more behind."""
+        done = await self._store.jobs.reject(org_id, rows, now)
+        ended = [(row, job.error.message) for row, job in zip(done, rows, strict=True) if row]
+        tell_settled(self._telemetry, org_id, ended)
+        if ended:
+            self._hub.changed(org_id)
+        return bool(ended)
+
+
+def _queue(group: GroupView, queue: Queue) -> _Queue:
+    return _Queue(group.org_id, group.gid, queue.requirements)
+
+
+def _lacking(known: KnownDevices, groups: Iterable[GroupView]) -> dict[_Queue, Why]:
+    return {
+        _queue(group, queue): (group.pushed, known.all_lacking(queue.requirements, group.pushed))
+        for group in groups
+        for queue in group.queues
+        if known.lacking(group.target, queue.requirements, group.pushed)
+    }
+
+
+def _rows(
+    jobs: Iterable[Job], pushed: Mapping[str, frozenset[str]], known: KnownDevices, now: int
+) -> Iterable[Unbuilt]:
+    """Those that end, of jobs that were on their queues; `pushed` are the builds that there were for each."""
+    for job in jobs:
+        since = max(job.created_at, job.updated_at, job.not_before or 0)
+        lacking = known.lacking_for(job, pushed[job.ulid])
+        if job.status is Status.QUEUED and lacking and now - since >= SETTLED_MS:
+            names = sorted({builds.name(job.app_version_id, slot) for _, slot in lacking})
+            yield Unbuilt(job.ulid, job.version, tuple(names), unbuilt(job, lacking, pushed[job.ulid]))

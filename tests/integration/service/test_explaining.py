@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -23,7 +24,7 @@ from qgjob_coordinator.store.fleet import Occupancy
 from qgjob_coordinator.store.names import group_id
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry, alone
-from tests.fakes import scenes
+from tests.fakes import builds, scenes
 from tests.fakes.jobs import NOW, spec
 
 OTHERS_JOB = "rival~01J00000000000000000000009"
@@ -234,3 +235,56 @@ async def test_a_submission_is_not_told_no_resource_by_an_old_reading(
     reasons = await pending.reasons([spec()])
     assert reasons.could_serve(Target.EMULATOR, ANY_DEVICE)
     assert reasons.of(await waiting(store), None).code is PendingCode.ALL_BUSY
+
+
+EMULATOR = DeviceInfo("d1", "u1", Target.EMULATOR, platform="android")
+
+
+async def shown(store: Store, device: DeviceInfo) -> Pending:
+    """Answers of a coordinator whose fleet has one device, to an org that has a build of v1 for simulators."""
+    await scenes.open_session(store)
+    assert await store.fleet.inventory("agent-1", 1, [device], [], wall_ms(), complete=True)
+    await builds.kept(store, builds.build(facts=builds.SIMULATOR))
+    return Pending(store, FleetReader(store), None, faults=OrgFaults())
+
+
+async def test_a_submission_is_told_which_build_its_device_needs(store: Store) -> None:
+    pending = await shown(store, replace(EMULATOR, pushed_builds_only=True))
+    specs = [spec(1), spec(2), spec(3, app_version_id="v2")]
+    await scenes.submit(store, *specs)
+    reasons = await pending.reasons(specs)
+    told = [reasons.of(await scenes.get(store, job), None) for job in specs]
+    assert [reason.code for reason in told] == [PendingCode.NO_RESOURCE] * 2 + [PendingCode.ALL_BUSY]
+    assert "there is no build for android (device): push one" in told[0].message
+
+
+@pytest.mark.parametrize(("only_pushed", "asked"), [(True, [{"v1", "v2"}]), (False, [])])
+async def test_builds_are_looked_up_once_for_all_jobs_of_a_submission_and_where_a_device_needs_them(
+    store: Store, monkeypatch: pytest.MonkeyPatch, only_pushed: bool, asked: list[set[str]]
+) -> None:
+    pending = await shown(store, replace(EMULATOR, pushed_builds_only=only_pushed))
+    lookups: list[set[str]] = []
+    pushed = store.builds.pushed
+
+    async def counted(org_id: str, versions: Collection[str]) -> dict[str, frozenset[str]]:
+        assert org_id == "acme"
+        lookups.append(set(versions))
+        return await pushed(org_id, versions)
+
+    monkeypatch.setattr(store.builds, "pushed", counted)
+    await pending.reasons([spec(n, app_version_id=f"v{1 + n % 2}") for n in range(20)])
+    assert lookups == asked
+
+
+async def test_a_submission_is_not_told_of_a_missing_build_by_an_old_reading(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = FleetReader(store)
+    await shown(store, replace(EMULATOR, pushed_builds_only=True))
+    pending = Pending(store, reader, None, faults=OrgFaults())
+    assert (await pending.reasons([spec()])).of(await waiting(store), None).code is PendingCode.NO_RESOURCE
+    simulator = replace(EMULATOR, device_id="d2", platform="ios", pushed_builds_only=True)
+    assert await store.fleet.inventory("agent-1", 1, [simulator], [], wall_ms(), complete=False)
+    older = reader._readings._ended - (CACHE_SECONDS + SKETCH_SECONDS) / 2
+    monkeypatch.setattr(reader._readings, "_ended", older)
+    assert (await pending.reasons([spec()])).of(await scenes.get(store, spec()), None).code is PendingCode.ALL_BUSY

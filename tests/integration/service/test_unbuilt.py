@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ from tests.fakes.store_audit import audit
 EMULATOR = DeviceInfo("emulator-1", "e", Target.EMULATOR, platform="android", pushed_builds_only=True)
 SIM = DeviceInfo("sim-1", "s", Target.EMULATOR, platform="ios", pushed_builds_only=True)
 CLOUD = DeviceInfo("browserstack-1", "b", Target.BROWSERSTACK, platform="android")
-LONG = 100
+LONG = 3 * LOOKS
 """So many looks: what they leave waits."""
 
 
@@ -203,12 +204,18 @@ async def test_a_target_of_which_no_device_is_known_is_waited_for(bench: Bench, 
     assert await bench.statuses(1, 2) == [Status.QUEUED] * 2
 
 
-async def test_a_job_that_came_a_moment_ago_is_not_ended_yet(bench: Bench, store: Store) -> None:
+HOUR = 3_600_000
+
+
+async def test_a_job_that_came_a_moment_ago_is_not_ended_yet(
+    bench: Bench, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unbuilt, "SETTLED_MS", HOUR)  # so that these looks take no part of it
     await show(store, EMULATOR)
     await push(store)
-    await submit(store, spec(1))
-    await submit(store, spec(2), waited_ms=SETTLED_MS // 2)
-    await submit(store, spec(3, not_before=wall_ms() - SETTLED_MS // 2))
+    await submit(store, spec(1), waited_ms=HOUR)
+    await submit(store, spec(2), waited_ms=HOUR // 2)
+    await submit(store, spec(3, not_before=wall_ms() - HOUR // 2), waited_ms=HOUR)
     await bench.look(LOOKS)
     await store.jobs.promote("acme", wall_ms())
     await bench.look(LONG)
@@ -275,6 +282,21 @@ async def test_one_that_may_go_to_a_second_target_waits_and_its_neighbour_does_n
     assert await bench.statuses(1, 2) == [Status.QUEUED, Status.FAILED]
 
 
+async def test_a_device_of_the_second_target_that_was_just_shown_begins_the_looks_anew(
+    bench: Bench, store: Store
+) -> None:
+    await show(store, EMULATOR)
+    await push(store)
+    await submit(store, overflowing(1))
+    await bench.look(LOOKS - 1)
+    await show(store, replace(CLOUD, device_id="browserstack-0", pushed_builds_only=True))
+    await bench.look(LOOKS - 1)
+    assert await bench.statuses(1) == [Status.QUEUED]
+    await show(store, CLOUD)
+    await bench.look(LONG)
+    assert await bench.statuses(1) == [Status.QUEUED]
+
+
 async def test_of_two_coordinators_one_ends_it(bench: Bench, store: Store) -> None:
     other = Bench(store)
     await show(store, EMULATOR)
@@ -298,10 +320,13 @@ async def test_a_retry_by_hand_after_the_push_runs(bench: Bench, store: Store) -
     assert (await scenes.claim(store, spec(1))).grants
 
 
-async def test_a_retry_by_hand_without_it_has_its_time_anew(bench: Bench, store: Store) -> None:
+async def test_a_retry_by_hand_without_it_has_its_time_anew(
+    bench: Bench, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unbuilt, "SETTLED_MS", HOUR)
     await show(store, EMULATOR)
     await push(store)
-    await submit(store, spec(1))
+    await submit(store, spec(1), waited_ms=HOUR)
     await bench.look(LOOKS)
     await store.jobs.retry("acme", [(spec(1).ulid, 1, None)], wall_ms())
     await bench.look(LONG)

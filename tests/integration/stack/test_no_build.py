@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import os
 import sys
@@ -20,11 +21,11 @@ from tests.integration.stack.specs import command
 QGJOB = str(Path(sys.executable).parent / "qgjob")
 
 
-async def run(stack: Stack, folder: Path, *arguments: str) -> tuple[int | None, Any, str]:
-    """What `qgjob run` exits with, prints as JSON, and says beside that."""
+async def qgjob(stack: Stack, folder: Path, *arguments: str) -> tuple[int | None, Any, str]:
+    """What a command exits with, prints as JSON, and says beside that."""
     environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "QGJOB_COORDINATOR": stack.address(0)}
     process = await asyncio.create_subprocess_exec(
-        QGJOB, "run", "--org-id=acme", *arguments, "-o", "json",
+        QGJOB, *arguments, "--org-id=acme", "-o", "json",
         cwd=folder, env=environ, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
@@ -59,7 +60,13 @@ async def test_a_run_whose_version_has_no_build_for_any_device_ends_and_says_wha
             await client.push_build("acme", "v1", packages.write(tmp_path / "shop.apk", packages.apk()))
             tests = [f"--test=tests/{n}.spec.js" for n in range(3)]
             timeout = f"--timeout={DEADLINE_SECONDS:g}s"
-            code, printed, said = await run(stack, tmp_path, "--app-version-id=v1", "--env=TEST=true", *tests, timeout)
+            what = ("--app-version-id=v1", "--env=TEST=true")
+            code, printed, said = await qgjob(stack, tmp_path, "submit", *what, "--test=alone.spec.js")
+            assert code == 0
+            assert said.startswith(
+                "warning: 1 job waits, since no device could serve this, no_resource: app version v1 has"
+            )
+            code, printed, said = await qgjob(stack, tmp_path, "run", *what, *tests, timeout, "--junit=junit.xml")
             assert code == 20, said
             ends = [(job["status"], job["outcome"], job["error"]["class"], job["attempts"]) for job in printed["jobs"]]
             assert ends == [("failed", "provider_error", "build", [])] * 3
@@ -70,6 +77,7 @@ async def test_a_run_whose_version_has_no_build_for_any_device_ends_and_says_wha
                 "`qgjob builds push FILE.zip --org-id=acme --app-version-id=v1`"
             )
             assert "no_resource: app version v1 has builds, but none for the devices that could serve it" in said
+            assert (tmp_path / "junit.xml").read_text(encoding="utf-8").count(html.escape(message)) >= 3
 
             await client.push_build("acme", "v1", packages.write(tmp_path / "shop.zip", packages.app()))
             again = [(await client.retry(job["job_id"])).job_id for job in printed["jobs"]]

@@ -19,7 +19,7 @@ from qgjob_coordinator.store import store as store_module
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.topology import cluster as topology
 from tests.fakes import scenes
-from tests.fakes.jobs import NOW, ending, spec
+from tests.fakes.jobs import NOW, ending, spec, without_build
 from tests.fakes.store_audit import audit
 from tests.fakes.store_cluster import ClusterNode, ClusterStore
 from tests.fakes.waiting import until
@@ -68,6 +68,10 @@ async def one_life(store: Store, org: str, n: int) -> None:
     assert (await scenes.claim(store, job, (job.ulid, f"t{n}"))).grants
     words, ends = await store.leases.report(org, [(job.ulid, f"t{n}", NOW)], [ending(job.ulid, f"t{n}")], NOW)
     assert (words, [e.word for e in ends]) == (["APPLIED"], ["APPLIED"])
+    without = spec(n + 100, org)
+    await scenes.submit(store, without)
+    (ended,) = await store.jobs.reject(org, [without_build(without)], NOW)
+    assert ended is not None
     await store.jobs.cancel(org, [(f"01K{n:023d}", 1)], NOW, reason="")
 
 

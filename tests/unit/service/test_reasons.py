@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, PendingCode, Target
@@ -38,3 +40,18 @@ def test_a_job_that_may_go_to_a_second_target_is_not_told_that_it_fails() -> Non
     waiting = [job(), job(overflow=Overflow(Target.BROWSERSTACK, 60_000)), job()]
     ends = [reasons.of(each, 1).message.endswith(": push one, or the job fails in a moment") for each in waiting]
     assert ends == [True, False, True]
+
+
+def test_the_fleet_is_considered_once_for_all_who_have_the_same_builds() -> None:
+    reasons = Reasons([SIMULATOR], NOW, over_quota=False)
+    built = reasons.with_builds({"v1": APK})
+    assert reasons.with_builds({"v1": APK}) is built
+    other = reasons.with_builds({"v1": APK, "v2": APK})
+    assert other is not built
+    codes = [each.of(job(app_version_id="v2"), 1).code for each in (built, other)]
+    assert codes == [PendingCode.ALL_BUSY, PendingCode.NO_RESOURCE]
+
+
+def test_builds_matter_where_a_device_can_have_no_others() -> None:
+    assert Reasons([SIMULATOR], NOW, over_quota=False).some_need_builds
+    assert not Reasons([replace(SIMULATOR, build_slot=None)], NOW, over_quota=False).some_need_builds

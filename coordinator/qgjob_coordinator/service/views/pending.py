@@ -51,6 +51,16 @@ class Reasons:
         self._pushed = pushed or {}
         self._known: dict[tuple[Target, Requirements, bool, str, bool], tuple[PendingReason, Sequence[str]]] = {}
         self._servable: dict[tuple[Target, Requirements, frozenset[str]], bool] = {}
+        self._built: dict[frozenset[tuple[str, frozenset[str]]], Reasons] = {}
+        self.some_need_builds = any(device.build_slot is not None for device in devices)
+        """Whether some device can have no build that was not pushed."""
+
+    def with_builds(self, pushed: Mapping[str, frozenset[str]]) -> Reasons:
+        """The same, for app versions with these builds; kept for others that ask for the same."""
+        key = frozenset(pushed.items())
+        if key not in self._built:
+            self._built[key] = Reasons(self.devices, self._now, over_quota=self._over_quota, pushed=pushed)
+        return self._built[key]
 
     def of(
         self, job: Job, position: int | None, estimate: StartEstimate | None = None, judge: Judge = unjudged
@@ -138,16 +148,24 @@ class Pending:
                 job.pending_reason = reasons.of(job, place, start, await self._forecast.judge(job))
 
     async def reasons(self, specs: Sequence[JobSpec]) -> Reasons:
-        """Reasons without quotas, for answers to submissions.
+        """Reasons without quotas, for answers to submissions to one org.
 
         Kept for as long as the reading of the fleet. Before a submitter is told that nothing could ever serve a job,
-        the fleet is read again: the device may have come, or got its label, a second ago.
+        the fleet is read again: the device may have come, or got its label, a second ago. Builds are looked up, once
+        for all jobs, only where a device can have no others than those that were pushed.
         """
         sketch = await self._sketch(await self._fleet.devices(max_age_seconds=SKETCH_SECONDS))
-        kinds = {(s.target, id(s.requirements)): s for s in specs}  # few, and no hash of each
-        if not all(sketch.could_serve(s.target, s.requirements) for s in kinds.values()):
+        pushed = await self._pushed_for(specs) if sketch.some_need_builds else {}
+        kinds = {(s.target, id(s.requirements), s.app_version_id): s for s in specs}  # few, and no hash of each
+        if not all(
+            sketch.could_serve(s.target, s.requirements, pushed.get(s.app_version_id, NO_BUILDS))
+            for s in kinds.values()
+        ):
             sketch = await self._sketch(await self._fleet.devices())
-        return sketch
+        return sketch.with_builds(pushed) if any(pushed.values()) else sketch
+
+    async def _pushed_for(self, specs: Sequence[JobSpec]) -> Mapping[str, frozenset[str]]:
+        return await self._store.builds.pushed(specs[0].org_id, {s.app_version_id for s in specs})
 
     async def _sketch(self, devices: Sequence[Device]) -> Reasons:
         if self._sketches is None or self._sketches.devices is not devices:

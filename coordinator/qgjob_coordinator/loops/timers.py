@@ -194,13 +194,16 @@ class Timers:
     async def _expire(self, org_id: str, now: int, surely: int) -> bool:
         """Ends, at `now`, a batch of jobs whose deadline had come at `surely`; whether there may be more."""
         ulids = await self._store.reads.due_deadlines(org_id, surely, MOST)
+        jobs = await self._store.reads.get(org_id, ulids)
+        pushed = await self._store.builds.pushed(org_id, {job.app_version_id for job in jobs if job is not None})
         devices = await self._fleet.devices()
         rows = []
-        for ulid, job in zip(ulids, await self._store.reads.get(org_id, ulids), strict=True):
+        for ulid, job in zip(ulids, jobs, strict=True):
             if job is None:
                 rows.append((ulid, JobError(ErrorClass.QUEUE_TIMEOUT, "")))
                 continue
-            rows.append((ulid, expired(job, consider(job, devices), now)))
+            considered = consider(job, devices, pushed=pushed[job.app_version_id])
+            rows.append((ulid, expired(job, considered, now)))
         done = await self._store.jobs.expire(org_id, rows, now)
         ended = [(row, error.message) for row, (_, error) in zip(done, rows, strict=True) if row]
         tell_settled(self._telemetry, org_id, ended)

@@ -13,7 +13,8 @@ from qgjob_coordinator.loops import timers as loop
 from qgjob_coordinator.loops.bonds import Bonds
 from qgjob_coordinator.loops.each_org import ORGS_AT_ONCE, EachOrg
 from qgjob_coordinator.loops.timers import Timers
-from qgjob_coordinator.model.enums import Status
+from qgjob_coordinator.model.enums import ErrorClass, Status, Target
+from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.model.jobs import Requirements
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
@@ -23,7 +24,7 @@ from qgjob_coordinator.store import keys, names
 from qgjob_coordinator.store.snapshots import Due
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
-from tests.fakes import scenes
+from tests.fakes import builds, scenes
 from tests.fakes.jobs import spec
 
 
@@ -43,6 +44,25 @@ async def test_more_than_one_batch_that_is_due_is_served_in_one_look(store: Stor
     assert await store.reads.delayed_count("acme") == 0
     assert await store.reads.due_deadlines("acme", now, 10) == []
     assert {j.status for j in await store.reads.get("acme", [w.ulid for w in waits]) if j} == {Status.FAILED}
+
+
+async def test_what_expires_says_that_no_build_of_its_version_was_for_the_devices(store: Store, timers: Timers) -> None:
+    """The simulator is free: it can have no build of v1, of which an .apk was pushed alone, and any of v2."""
+    now = wall_ms()
+    simulator = DeviceInfo("mac-1.sim", "u", Target.EMULATOR, "ios", pushed_builds_only=True)
+    await scenes.open_session(store)
+    await store.fleet.inventory(scenes.AGENT, 1, [simulator], [], now, complete=True)
+    await builds.kept(store, builds.build())
+    without, others = spec(1, queue_timeout_ms=1000), spec(2, queue_timeout_ms=1000, app_version_id="v2")
+    await scenes.submit(store, without, others, now=now - 2000)
+    await timers.look()
+    error = (await scenes.get(store, without)).error
+    assert error is not None
+    assert error.error_class is ErrorClass.NO_RESOURCE
+    assert "has builds, but none for the devices that could serve it: there is no build for ios (sim" in error.message
+    error = (await scenes.get(store, others)).error
+    assert error is not None
+    assert error.error_class is ErrorClass.QUEUE_TIMEOUT
 
 
 async def test_every_active_org_is_looked_at(store: Store, timers: Timers) -> None:

@@ -19,6 +19,7 @@ from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.policy.forecast.overflow import Candidate, Judgement, judge
 from qgjob_coordinator.policy.rank import ORDER_EPOCH_MS, ORDERS_PER_MS, queue_score
+from qgjob_coordinator.policy.reasons.overflow import waits_since
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.org_faults import OrgFaults
@@ -63,7 +64,7 @@ def _waits(ulid: str, job: Job | None, place: int | None) -> _Waiting:
         j.overflow.target,
         queue_score(j.priority, (j.created_at - ORDER_EPOCH_MS) * ORDERS_PER_MS),
         place,
-        j.overflow.since or max(j.created_at, j.not_before or 0),
+        waits_since(j, j.overflow),
         j.overflow.after_ms,
         j.requirements,
     )

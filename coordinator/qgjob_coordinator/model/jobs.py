@@ -30,7 +30,8 @@ class Overflow:
 
     It goes before its first attempt, or not at all. `since`: from when its wait counts in a round begun by hand; None:
     from its submission. `moved_from` and `moved_at` are set when it went; `expected_wait_ms` is None where no start was
-    to be expected any more. Times in ms.
+    to be expected any more. `waits` says of one that is queued why it has not gone, where that was found out. Times in
+    ms.
     """
 
     target: Target
@@ -39,6 +40,7 @@ class Overflow:
     moved_from: Target | None = None
     moved_at: int | None = None
     expected_wait_ms: int | None = None
+    waits: str | None = None
 
 
 @dataclass(slots=True)

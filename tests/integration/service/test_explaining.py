@@ -11,6 +11,7 @@ from qgjob_coordinator.model.enums import HoldKind, PendingCode, Target
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Job, JobSpec, Requirements
 from qgjob_coordinator.policy.reasons.considered import Judge
+from qgjob_coordinator.policy.reasons.overflow import overflow_words
 from qgjob_coordinator.policy.reasons.pending import StartEstimate
 from qgjob_coordinator.policy.reasons.verdict import Verdict
 from qgjob_coordinator.rpc import shapes
@@ -25,7 +26,7 @@ from qgjob_coordinator.store.names import group_id
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry, alone
 from tests.fakes import builds, scenes
-from tests.fakes.jobs import NOW, spec
+from tests.fakes.jobs import NOW, overflowing, spec
 
 OTHERS_JOB = "rival~01J00000000000000000000009"
 GROUP = group_id("v1", Target.EMULATOR)
@@ -126,6 +127,28 @@ async def test_a_list_an_explanation_and_a_submission_tell_of_the_device_that_is
         await pending.explanation(LOCAL_ADMIN, job)
         assert job.pending_reason.code is code
         assert (await pending.reasons([spec()])).of(job, None).code is code
+
+
+async def test_of_a_second_target_a_list_and_an_explanation_say_what_is_missing(store: Store, pending: Pending) -> None:
+    """The one device of it is drained. Another job waits for the same, and goes nowhere."""
+    device = DeviceInfo("cloud-1", "u", Target.BROWSERSTACK)
+    await scenes.open_session(store)
+    await store.fleet.inventory(scenes.AGENT, 1, [device], [], NOW, complete=True)
+    held = Hold(HoldKind.DRAINING, None, None)
+    await store.fleet.set_holds("dv", "cloud-1", {held.slot: held}, NOW, "op-1")
+    await scenes.submit(store, overflowing(1), spec(2), now=wall_ms() - 120_000)
+    job, patient = [await scenes.get(store, s) for s in (overflowing(1), spec(2))]
+    late = "has waited for longer than 60 s, and goes to browserstack when it is expected to start sooner there"
+    await pending.explain([patient, job])
+    for _ in range(2):
+        assert job.overflow is not None
+        assert overflow_words(job.overflow) == f"{late}; no device that could serve it there takes work now"
+        assert job.pending_reason is not None
+        assert job.pending_reason.message.endswith("; cloud-1, of its second target browserstack, meets these")
+        job = await scenes.get(store, overflowing(1))
+        await pending.explanation(LOCAL_ADMIN, job)
+    assert patient.pending_reason is not None
+    assert "submit with --target=browserstack" in patient.pending_reason.message
 
 
 async def test_a_job_that_was_taken_while_it_was_read_is_not_kept_by_a_quota_that_it_fills_itself(

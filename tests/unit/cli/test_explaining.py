@@ -167,11 +167,9 @@ def test_without_an_estimate_nothing_is_said_of_a_start() -> None:
 
 
 def test_a_second_target_is_told_in_the_coordinators_words() -> None:
-    second = Overflow(
-        Target.BROWSERSTACK, 120.0, message="goes to browserstack when its expected wait is longer than 120 s"
-    )
-    lines = shown(Explanation(a_job(overflow=second), ()))
-    assert "overflow goes to browserstack when its expected wait is longer than 120 s" in lines
+    words = "has waited for longer than 120 s, and goes to browserstack when it is expected to start sooner there"
+    lines = shown(Explanation(a_job(overflow=Overflow(Target.BROWSERSTACK, 120.0, message=words)), ()))
+    assert f"overflow {words}" in lines
 
 
 def test_a_retry_says_when_it_comes() -> None:

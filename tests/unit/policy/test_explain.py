@@ -265,6 +265,14 @@ def test_a_job_that_only_its_target_keeps_from_a_device_is_told_of_that_one_and_
     assert "--target" not in reason(job(requirements=Requirements(labels=(("rack", "b2"),))), FREE, labelled).message
 
 
+def test_a_job_that_goes_to_that_target_by_itself_is_not_told_to_be_submitted_with_it() -> None:
+    goes, other = Overflow(OTHER_TARGET.target, 3000), Overflow(Target.BROWSERSTACK, 3000)
+    told = reason(job(overflow=goes), OTHER_TARGET)
+    assert told.code is PendingCode.NO_RESOURCE
+    assert told.message.endswith("; phone, of its second target device, meets these")
+    assert "submit with --target=device" in reason(job(overflow=other), OTHER_TARGET).message
+
+
 def test_where_each_device_is_told_it_is_not_said_where_to_see_them() -> None:
     waiting, devices = job(requirements=Requirements(labels=(("rack", "a1"),))), [FREE]
     common: dict[str, Any] = {"now": NOW, "position": None, "over_quota": False}

@@ -111,6 +111,8 @@ def _nothing_serves(job: Job, considered: Sequence[Considered]) -> str:
     if other is None or other.target is None:
         return f"{nothing}{_SEE_EACH}"
     of = other.target.value
+    if job.overflow is not None and job.overflow.target is other.target:  # it goes there by itself
+        return f"{nothing}; {other.device_id}, of its second target {of}, meets these"
     return f"{nothing}; {other.device_id}, of target {of}, meets these: submit with --target={of} for it"
 
 

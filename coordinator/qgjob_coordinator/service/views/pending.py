@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qgjob_coordinator.model.enums import DeviceState, PendingCode, Status, Target
 from qgjob_coordinator.model.fleet import Device
-from qgjob_coordinator.model.jobs import Job, JobSpec, PendingReason, Requirements
+from qgjob_coordinator.model.jobs import Job, JobSpec, Overflow, PendingReason, Requirements
 from qgjob_coordinator.policy.feasible import meets, view
 from qgjob_coordinator.policy.reasons.considered import Considered, Judge, consider, free_ones, unjudged
 from qgjob_coordinator.policy.reasons.held import Holder, held
+from qgjob_coordinator.policy.reasons.overflow import Second, second_devices, waiting_words
 from qgjob_coordinator.policy.reasons.pending import StartEstimate, free_words, pending_reason, placed
 from qgjob_coordinator.policy.reasons.summary import summary
 from qgjob_coordinator.policy.reasons.unbuilt import second_target
@@ -49,7 +50,10 @@ class Reasons:
         self._now = now
         self._over_quota = over_quota
         self._pushed = pushed or {}
-        self._known: dict[tuple[Target, Requirements, bool, str, bool], tuple[PendingReason, Sequence[str]]] = {}
+        self._known: dict[
+            tuple[Target, Target | None, bool, Requirements, bool, str], tuple[PendingReason, Sequence[str]]
+        ] = {}
+        self._second: dict[tuple[Target, Requirements, frozenset[str]], Second] = {}
         self._servable: dict[tuple[Target, Requirements, frozenset[str]], bool] = {}
         self._built: dict[frozenset[tuple[str, frozenset[str]]], Reasons] = {}
         self.some_need_builds = any(device.build_slot is not None for device in devices)
@@ -68,7 +72,8 @@ class Reasons:
         """Why the job waits. One that is on no queue was taken since it was read, and no quota keeps it."""
         over_quota = self._over_quota and position is not None
         version = job.app_version_id if self._pushed.get(job.app_version_id) else ""  # whose words may name it
-        key = (job.target, job.requirements, over_quota, version, second_target(job) is None)
+        second = None if job.overflow is None else job.overflow.target  # which the words may name too
+        key = (job.target, second, second_target(job) is None, job.requirements, over_quota, version)
         waits = job.not_before is not None and job.not_before > self._now
         found = self._made(job, over_quota) if waits else self._known.get(key)
         if found is None:
@@ -77,6 +82,17 @@ class Reasons:
         if free:
             reason = PendingReason(reason.code, free_words([judge(i) for i in free[:MOST_JUDGED]], len(free)))
         return placed(reason, position, estimate)
+
+    def overflow(self, job: Job) -> Overflow | None:
+        """The job's second target, with why it has not gone there."""
+        overflow = job.overflow
+        if overflow is None or overflow.moved_from is not None:
+            return overflow
+        pushed = self._pushed.get(job.app_version_id, NO_BUILDS)
+        key = (overflow.target, job.requirements, pushed)
+        if key not in self._second:
+            self._second[key] = second_devices(job, overflow, self.devices, pushed)
+        return replace(overflow, waits=waiting_words(job, overflow, self._second[key], self._now))
 
     def could_serve(self, target: Target, requirements: Requirements, pushed: frozenset[str] = NO_BUILDS) -> bool:
         """Whether a device is known that could serve such jobs, of an app version with the `pushed` builds."""
@@ -129,7 +145,7 @@ class Pending:
         self._sketches: Reasons | None = None
 
     async def explain(self, jobs: Sequence[Job]) -> None:
-        """Sets `pending_reason` of those that are queued."""
+        """Sets `pending_reason` of those that are queued, and of their `overflow` why they wait."""
         by_org: dict[str, list[Job]] = defaultdict(list)
         for job in jobs:
             if job.status is Status.QUEUED:
@@ -146,6 +162,7 @@ class Pending:
             reasons = Reasons(devices, now, over_quota=over_quota, pushed=pushed)
             for job, place, start in zip(waiting, places, starts, strict=True):
                 job.pending_reason = reasons.of(job, place, start, await self._forecast.judge(job))
+                job.overflow = reasons.overflow(job)
 
     async def reasons(self, specs: Sequence[JobSpec]) -> Reasons:
         """Reasons without quotas, for answers to submissions to one org.
@@ -173,7 +190,7 @@ class Pending:
         return self._sketches
 
     async def explanation(self, principal: Principal, job: Job) -> Explanation:
-        """All that is known of why a job waits, from one fresh reading of the fleet; sets its `pending_reason`."""
+        """All that is known of why a job waits, from one fresh reading of the fleet; sets what `explain` does."""
         devices = [as_seen_by(principal, d) for d in await self._fleet.devices(max_age_seconds=0)]
         now = wall_ms()
         if job.status is not Status.QUEUED:
@@ -182,11 +199,14 @@ class Pending:
         over_quota = await self._over_quota(job.org_id)
         (place,) = await self._store.reads.positions(job.org_id, [job.ulid])
         (start,) = await self._forecast.starts(job.org_id, [job], [place], fresh=True)
-        considered = consider(job, devices, await self._forecast.judge(job), await self._pushed(job))
+        pushed = await self._pushed(job)
+        considered = consider(job, devices, await self._forecast.judge(job), pushed)
         over_quota = over_quota and place is not None
         job.pending_reason = pending_reason(
             job, considered, now=now, position=place, over_quota=over_quota, estimate=start, explained=True
         )
+        reasons = Reasons(devices, now, over_quota=over_quota, pushed={job.app_version_id: pushed})
+        job.overflow = reasons.overflow(job)
         expected = start if job.pending_reason.estimated_start_at is not None else None
         aside = self._faults.keeps_waiting(job.org_id)
         text = summary(job, considered, now)

@@ -293,7 +293,9 @@ class Coordinator:
         self._spawn("unbooked", Unbooked(self.store, self.sessions, self.faults).run())
         self._spawn("ending_runs", self.ending_runs.run())
         log_transitions = s.log_level in ("info", "debug")
-        overflow = Overflow(self.store, self.hub, self._forecast, self.faults, log_transitions=log_transitions)
+        overflow = Overflow(
+            self.store, self.hub, self._forecast, self.telemetry, self.faults, log_transitions=log_transitions
+        )
         self._spawn("overflow", overflow.run())
         self._spawn("unbuilt", UnbuiltJobs(self.store, self.hub, self.fleet, self.telemetry, self.faults).run())
         self._spawn("retention", retention.run())

@@ -79,6 +79,7 @@ class Telemetry:
         self.finished: Counter[tuple[str, str]] = Counter()  # by (outcome, target)
         self.attempts: Counter[str] = Counter()  # by outcome
         self.installs: Counter[str] = Counter()  # by outcome
+        self.overflows: Counter[str] = Counter()  # by the target that jobs went to
         self.leases_lost = 0
         self.org_faults: Counter[str] = Counter()  # by part, of ORG_PARTS
         self.quarantines: Counter[str] = Counter()  # by event

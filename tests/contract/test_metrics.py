@@ -28,6 +28,7 @@ LABELS: dict[str, set[str]] = {
     "qgjob_attempts_total": {"outcome"},
     "qgjob_devices": {"state", "health", "target"},
     "qgjob_agents": {"state"},
+    "qgjob_overflows_total": {"target"},
     "qgjob_leases_lost_total": set(),
     "qgjob_org_faults_total": {"part"},
     "qgjob_device_quarantines_total": {"event"},

@@ -123,6 +123,8 @@ def _from_process(t: Telemetry) -> Iterator[Metric]:
     yield _counter(
         "qgjob_device_probes", "Probes of quarantined devices.", ("health",), _all_of(PROBE_ANSWERS, t.probes)
     )
+    moves = "Jobs that went to their second target, by that one."
+    yield _counter("qgjob_overflows", moves, ("target",), _all_of([each.value for each in Target], t.overflows))
     lost = "Begun attempts that ended because their agent was not heard, or came back without them."
     yield CounterMetricFamily("qgjob_leases_lost", lost, t.leases_lost)
     faults = "Tries to serve an org whose data could not be used, by part of the coordinator."

@@ -29,6 +29,7 @@ from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store.names import group_id
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types.waiting import Judged, OverflowWord
+from qgjob_coordinator.telemetry import Telemetry
 
 PART = "overflow"
 LOOK_SECONDS = 1.0
@@ -74,11 +75,21 @@ def _waits(ulid: str, job: Job | None, place: int | None) -> _Waiting:
 class Overflow:
     """Judges the jobs of the orgs that are `due`, all in one look."""
 
-    def __init__(self, store: Store, hub: Hub, looks: LookAhead, faults: OrgFaults, *, log_transitions: bool) -> None:
+    def __init__(
+        self,
+        store: Store,
+        hub: Hub,
+        looks: LookAhead,
+        telemetry: Telemetry,
+        faults: OrgFaults,
+        *,
+        log_transitions: bool,
+    ) -> None:
         self._store = store
         self._faults = faults
         self._hub = hub
         self._looks = looks
+        self._telemetry = telemetry
         self._log_transitions = log_transitions
         self._due: set[str] = set()
         self._wake = asyncio.Event()
@@ -147,6 +158,7 @@ class Overflow:
             if word is OverflowWord.MOVED and w.job is not None
         ]
         if moved:
+            self._telemetry.overflows.update(job.target.value for job in moved)
             if self._log_transitions:
                 tell_moved(moved)
             self._hub.work(org_id)

@@ -18,6 +18,7 @@ COUNTERS = (
     "finished",
     "attempts",
     "installs",
+    "overflows",
     "org_faults",
     "quarantines",
     "probes",

@@ -190,6 +190,10 @@ class JobReader:
         """Jobs whose overflow is to be judged, the longest due first."""
         return list(await self._call("ZRANGEBYSCORE", f"{keys.org(org_id)}ov", "-inf", now, "LIMIT", 0, limit))
 
+    async def overflowing(self, org_id: str, first: int, limit: int) -> list[str]:
+        """Jobs that may still go to their second target, from the `first` of them on, counted from 0."""
+        return list(await self._call("ZRANGE", f"{keys.org(org_id)}ov", first, first + limit - 1))
+
     async def positions(self, org_id: str, ulids: Sequence[str]) -> list[int | None]:
         """Places of queued jobs among the ready jobs of their groups, from 1; None for one that is on no queue."""
         if not ulids:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from structlog.testing import capture_logs
 
 from qgjob_coordinator.loops.bonds import Bonds
 from qgjob_coordinator.loops.overflow import Overflow
@@ -47,10 +48,13 @@ class Sessions:
 CLOUD = DeviceView("browserstack-1", scenes.AGENT, Target.BROWSERSTACK)
 
 
-def coordinator(store: Store, *devices: DeviceView, hub: Hub | None = None) -> Overflow:
+def coordinator(
+    store: Store, *devices: DeviceView, hub: Hub | None = None, telemetry: Telemetry | None = None
+) -> Overflow:
     sessions: Any = Sessions(*devices)
     looks = LookAhead(store, sessions, FleetReader(store), Limits(), {}, faults=OrgFaults())
-    return Overflow(store, hub or Hub(), looks, log_transitions=True, faults=OrgFaults())
+    counts = telemetry or Telemetry()
+    return Overflow(store, hub or Hub(), looks, counts, log_transitions=True, faults=OrgFaults())
 
 
 async def targets(store: Store, *numbers: int, org_id: str = "acme") -> list[Target]:
@@ -68,6 +72,20 @@ async def test_what_nobody_serves_goes_to_where_a_device_is(store: Store, raw: R
     for org_id in ("acme", "globex"):
         assert await targets(store, 1, 2, org_id=org_id) == [Target.BROWSERSTACK, Target.EMULATOR]
     assert audit(raw) == []
+
+
+async def test_each_move_is_counted_and_told_once(store: Store) -> None:
+    await scenes.submit(store, overflowing(1), overflowing(2), now=wall_ms() - LATE)
+    await scenes.submit(store, overflowing(3), now=wall_ms())
+    telemetry = Telemetry()
+    loop = coordinator(store, CLOUD, telemetry=telemetry)
+    with capture_logs() as lines:
+        for _ in range(2):
+            loop.due("acme")
+            await loop.round()
+    assert telemetry.overflows == {"browserstack": 2}
+    told = [(line["job_id"], line["target"], line["log_level"]) for line in lines if line["event"] == "job_moved"]
+    assert told == [(f"acme~{spec(n).ulid}", "browserstack", "info") for n in (1, 2)]
 
 
 async def test_what_has_not_waited_for_so_long_stays(store: Store) -> None:

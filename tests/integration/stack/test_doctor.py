@@ -326,6 +326,25 @@ async def test_work_that_nothing_could_serve(lab: CoordinatorProcess) -> None:
         await becomes(OK, "queue.unserved", lab.target)
 
 
+async def test_work_that_its_second_target_could_serve_is_not_unserved(lab: CoordinatorProcess) -> None:
+    """Beside two jobs of the same queue: one has no second target, one has another that nothing serves either."""
+    async with RawAgent(lab.target, "second") as agent, AsyncClient(lab.target) as client:
+        await agent.hello()
+        goes: dict[str, Any] = {"overflow_target": "browserstack", "overflow_after_seconds": 604_800.0}
+        nowhere = goes | {"overflow_target": "device"}
+        waiting = [JobSpec("acme", "v1", f"{n}.js", target="emulator", **how) for n, how in enumerate((nowhere, {}))]
+        jobs = await client.submit_many(waiting)
+        others = [JobSpec("acme", "v1", f"b{n}.js", target="emulator", **goes) for n in range(3)]
+        served = await client.submit_many(others)
+        told = await becomes(WARNING, "queue.unserved", lab.target, subject="acme")
+        assert told.found.startswith("2 jobs of v1 on emulator can be served by no device")
+        for job in jobs:
+            await client.cancel(job.job_id)
+        await becomes(OK, "queue.unserved", lab.target)
+        for job in served:
+            await client.cancel(job.job_id)
+
+
 async def test_rest_shows_the_same_findings(lab: CoordinatorProcess) -> None:
     shown = json.loads(await asyncio.to_thread(lab.wait_for, "/health/detailed", 200))
     async with AsyncClient(lab.target) as client:

@@ -20,6 +20,7 @@ def counted(n: int) -> Telemetry:
         t.finished["passed", "device"] += 1
         t.attempts["passed"] += 1
         t.installs["installed"] += 1
+        t.overflows["browserstack"] += 1
         t.leases_lost += 1
         t.org_faults["timers"] += 1
         t.quarantines["begun"] += 1

@@ -118,7 +118,10 @@ class Damaged:
 
 @dataclass(frozen=True, slots=True)
 class Unserved:
-    """Jobs of one group that wait and ask the same, which no known device could serve. `asks` is that in words."""
+    """Jobs of one group that wait and ask the same, which no known device could serve, of their second target neither.
+
+    `asks` is what they ask in words.
+    """
 
     org_id: str
     app_version_id: str

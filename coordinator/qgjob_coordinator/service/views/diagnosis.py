@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from qgjob_coordinator.errors import OrgDamagedError, QgjobError, StoreUnavailableError
-from qgjob_coordinator.model.enums import Target
+from qgjob_coordinator.model.enums import Status, Target
 from qgjob_coordinator.model.findings import Diagnosis, Finding
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Requirements
@@ -53,7 +53,19 @@ SCOPES_MOST = 64
 """Of so many scopes the last diagnosis is remembered."""
 
 
+OVERFLOWS_MOST = 4000
+OVERFLOWS_AT_ONCE = 500
+"""So many jobs of an org that may go to their second target are looked at, and in one read."""
+
 T = TypeVar("T")
+
+
+class _Kind(NamedTuple):
+    """What jobs of one queue have in common."""
+
+    app_version_id: str
+    target: Target
+    requirements: Requirements
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,12 +220,38 @@ class Doctor:
             snapshot = await self._faults.guard("diagnosis", org_id, self._store.snapshots.org(org_id, 0))
         except OrgDamagedError:
             return []  # told
-        return [
-            Unserved(org_id, g.app_version_id, g.target, _asked(q.requirements), q.waiting)
+        found = [
+            (g, q)
             for g in snapshot.groups
             for q in g.queues
             if q.waiting and not reasons.could_serve(g.target, q.requirements, g.pushed)
         ]
+        if not found:
+            return []
+        pushed = {g.app_version_id: g.pushed for g, _ in found}
+        going = await self._faults.guard("diagnosis", org_id, self._going(org_id, pushed, reasons))
+        left = [(g, q, q.waiting - going[_Kind(g.app_version_id, g.target, q.requirements)]) for g, q in found]
+        return [
+            Unserved(org_id, g.app_version_id, g.target, _asked(q.requirements), jobs)
+            for g, q, jobs in left
+            if jobs > 0
+        ]
+
+    async def _going(self, org_id: str, pushed: Mapping[str, frozenset[str]], reasons: Reasons) -> Counter[_Kind]:
+        """How many of the jobs of some app versions a known device of their second target could serve, by kind."""
+        now, found = wall_ms(), Counter[_Kind]()
+        for first in range(0, OVERFLOWS_MOST, OVERFLOWS_AT_ONCE):
+            ulids = await self._store.reads.overflowing(org_id, first, OVERFLOWS_AT_ONCE)
+            for job in await self._store.reads.get(org_id, ulids) if ulids else ():
+                if job is None or job.overflow is None or job.app_version_id not in pushed:
+                    continue
+                ready = job.status is Status.QUEUED and (job.not_before or 0) <= now
+                builds = pushed[job.app_version_id]
+                if ready and reasons.could_serve(job.overflow.target, job.requirements, builds):
+                    found[_Kind(job.app_version_id, job.target, job.requirements)] += 1
+            if len(ulids) < OVERFLOWS_AT_ONCE:
+                break
+        return found
 
 
 async def _read(what: str, deadline: float, reading: Coroutine[Any, Any, T]) -> T | Finding:

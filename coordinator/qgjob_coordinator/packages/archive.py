@@ -40,7 +40,7 @@ _STORED, _DEFLATED = 0, 8
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file of an archive, as the archive's directory has it."""
+    """A file of an archive, as the archive's directory has it. `mode` is that of Unix, 0 where it says none."""
 
     name: str
     flags: int
@@ -49,6 +49,7 @@ class Member:
     packed_bytes: int
     size_bytes: int
     offset: int
+    mode: int
 
     @property
     def shown(self) -> str:
@@ -57,17 +58,20 @@ class Member:
 
 
 class Archive:
-    """A zip archive in `file`, which can seek. Every method raises PackageError for what is broken or beyond bounds."""
+    """A zip archive in `file`, which can seek, with `count` members by its own word.
+
+    Every method raises PackageError for what is broken or beyond bounds.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._size = file.seek(0, io.SEEK_END)
-        self._begin, self._length, self._count = self._directory()
+        self._begin, self._length, self.count = self._directory()
 
     def find(self, wanted: Callable[[str], bool]) -> list[Member]:
         """Members whose name is wanted, the first few of them. Reads the whole directory, in pieces."""
         found: list[Member] = []
-        for member in self._members():
+        for member in self.members():
             if wanted(member.name):
                 found.append(member)
                 if len(found) >= MAX_FOUND:
@@ -115,9 +119,10 @@ class Archive:
             raise PackageError(f"is broken: {member.shown} is not as large as the directory says")
         return bytes(content)
 
-    def _members(self) -> Iterator[Member]:
+    def members(self) -> Iterator[Member]:
+        """All of them, in the order of the directory, which is read in pieces. Others may be read meanwhile."""
         buffer, at, begin, left = b"", 0, self._begin, self._length
-        for _ in range(self._count):
+        for _ in range(self.count):
             while len(buffer) - at < _MEMBER.size + 3 * _MAX_COMMENT and left > 0:
                 piece = self._at(begin, min(left, 4 * _PIECE), "its directory")
                 buffer, at = buffer[at:] + piece, 0
@@ -168,10 +173,10 @@ def _member(buffer: bytes, at: int) -> tuple[Member, int]:
     if len(buffer) - at < _MEMBER.size:
         raise PackageError("is broken: its directory ends too early")
     (
-        mark, _, _, flags, method, _, _, crc, packed, size, name_bytes, extra_bytes, comment_bytes, _, _, _, offset,
+        mark, _, _, flags, method, _, _, crc, packed, size, name_bytes, extra_bytes, comment_bytes, _, _, attrs, offset,
     ) = _MEMBER.unpack_from(buffer, at)  # fmt: skip
     end = at + _MEMBER.size + name_bytes + extra_bytes + comment_bytes
     if mark != _MEMBER_MARK or end > len(buffer):
         raise PackageError("is broken: an entry of its directory is damaged")
     name = buffer[at + _MEMBER.size : at + _MEMBER.size + name_bytes].decode("utf-8", "replace")
-    return Member(name.removeprefix("./"), flags, method, crc, packed, size, offset), end
+    return Member(name.removeprefix("./"), flags, method, crc, packed, size, offset, attrs >> 16), end

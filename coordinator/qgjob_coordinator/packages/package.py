@@ -6,7 +6,7 @@ import re
 from typing import BinaryIO
 
 from qgjob_coordinator.model.builds import BuildFacts, Format, Kind
-from qgjob_coordinator.packages import axml, plist, pxml
+from qgjob_coordinator.packages import app_folder, axml, plist, pxml
 from qgjob_coordinator.packages.archive import Archive, Member
 from qgjob_coordinator.packages.errors import PackageError
 
@@ -34,7 +34,10 @@ def read_package(file: BinaryIO, format_: Format) -> BuildFacts:
     archive = Archive(file)
     member = _only(archive, format_)
     if format_ in (Format.IPA, Format.APP):
-        return _apple(archive.read(member, MAX_PLIST_BYTES), format_)
+        facts = _apple(archive.read(member, MAX_PLIST_BYTES), format_)
+        if format_ is Format.APP:
+            app_folder.check(archive, member.name.partition("/")[0])
+        return facts
     data = archive.read(member, MAX_MANIFEST_BYTES)
     attributes = (axml if format_ is Format.APK else pxml).root_attributes(data)
     return BuildFacts(
@@ -56,6 +59,8 @@ def _apple(data: bytes, format_: Format) -> BuildFacts:
         kind = Kind.DEVICE
     if kind is None:
         raise PackageError("has an Info.plist that does not say whether the app is for devices or for the simulator")
+    if format_ is Format.APP and kind is Kind.DEVICE:
+        raise PackageError("is a zip of an .app folder for iPhones and iPads; push an .ipa, which is what they install")
     return BuildFacts(
         format_,
         "ios",

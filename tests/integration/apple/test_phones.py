@@ -78,7 +78,7 @@ async def test_what_does_not_fit_or_is_refused_has_its_class(mac: Mac) -> None:
         await told.seen(PHONE_ID)
         ended = await told.install(PHONE_ID, "app")
         assert (ended.outcome, ended.unresolvable) == (Outcome.PROVIDER_ERROR, True)
-        assert "an .app for simulators, and iPhones and iPads install an .ipa" in (ended.error or "")
+        assert "a zip of an .app folder, and iPhones and iPads install an .ipa" in (ended.error or "")
         ended = await told.install(PHONE_ID, "v1")
         assert (ended.outcome, ended.unresolvable) == (Outcome.DEVICE_ERROR, False)
         assert "add the device to one, and sign again" in (ended.error or "")

@@ -150,7 +150,9 @@ async def test_one_app_version_has_a_build_for_each_kind_of_device(bench: Bench)
     with pytest.raises(ConflictError, match=r"another build for android device: app\.apk"):
         await bench.push(packages.aab(), "app.aab")
     with pytest.raises(ConflictError, match=r"another build for ios device: app\.ipa"):
-        await bench.push(packages.app("iphoneos"), "device.zip")
+        await bench.push(packages.ipa(CFBundleVersion="43"), "device.ipa")
+    with pytest.raises(InvalidError, match=r"'device\.zip' is a zip of an \.app folder for iPhones.*push an \.ipa"):
+        await bench.push(packages.app("iphoneos"), "device.zip", version="v2")
     found, _ = await bench.service.builds(LOCAL_ADMIN, "acme", "v1", None, None)
     assert [(b.slot, b.facts.format) for b in found] == [
         ("android device", "apk"),

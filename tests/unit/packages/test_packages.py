@@ -49,7 +49,6 @@ def why(data: bytes, format_: Format) -> str:
         (packages.ipa(), BuildFacts(Format.IPA, "ios", Kind.DEVICE, APP, VERSION, CODE)),
         (packages.ipa(binary=False), BuildFacts(Format.IPA, "ios", Kind.DEVICE, APP, VERSION, CODE)),
         (packages.app(), BuildFacts(Format.APP, "ios", Kind.SIMULATOR, APP, VERSION, CODE)),
-        (packages.app("iphoneos"), BuildFacts(Format.APP, "ios", Kind.DEVICE, APP, VERSION, CODE)),
         (packages.app(DTPlatformName=None), BuildFacts(Format.APP, "ios", Kind.SIMULATOR, APP, VERSION, CODE)),
         (
             packages.app(CFBundleVersion=None, CFBundleShortVersionString=None),
@@ -101,6 +100,7 @@ def test_a_name_stands_for_a_format(name: str, expected: Format | None) -> None:
         (GOOD[Format.APP], Format.IPA, "has no Payload/NAME.app/Info.plist, so it is no .ipa"),
         (GOOD[Format.IPA], Format.APP, "has no NAME.app/Info.plist, so it is no zip of an .app folder"),
         (packages.ipa(platform="iphonesimulator"), Format.IPA, "is an .ipa with an app for the simulator"),
+        (packages.app("iphoneos"), Format.APP, "is a zip of an .app folder for iPhones and iPads; push an .ipa"),
         (packages.app("macosx"), Format.APP, "is built for the platform 'macosx'"),
         (packages.app("appletvos"), Format.APP, "is built for the platform 'appletvos'"),
         (packages.app(DTPlatformName=7), Format.APP, "is built for the platform 7"),

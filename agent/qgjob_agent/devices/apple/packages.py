@@ -34,7 +34,7 @@ def _read(build: Build, wanted: str, wants: str) -> Bundle:
             f"{name!r} is an .{build.format}, a build for Android, and {wants}: push that"
         )
     if build.format != wanted:
-        what = "an .ipa, which is for iPhones and iPads" if build.format == "ipa" else "an .app for simulators"
+        what = "an .ipa, which is for iPhones and iPads" if build.format == "ipa" else "a zip of an .app folder"
         raise InstallRefusedError.of_build(f"{name!r} is {what}, and {wants}: push that")
     try:
         return (read_folder if build.path.is_dir() else read_bundle)(build.path, wanted)

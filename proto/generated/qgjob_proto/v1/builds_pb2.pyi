@@ -117,7 +117,7 @@ class Build(_message.Message):
     file_name: _builtins.str
     """Name of the file as it was pushed, without its folder."""
     format: _builtins.str
-    """apk, aab, ipa or app (a zip of a simulator's or a device's .app folder)."""
+    """apk, aab, ipa or app (a zip of a simulator's .app folder)."""
     package: _builtins.str
     """Package name (Android) or bundle identifier (iOS)."""
     version_name: _builtins.str

@@ -63,7 +63,7 @@ FIELD_COMMENTS: dict[str, str] = {
     'Build.app_version_id': 'The app version that it is a build of.',
     'Build.digest': 'SHA-256 of the file: 64 digits, lower-case hexadecimal.',
     'Build.file_name': 'Name of the file as it was pushed, without its folder.',
-    'Build.format': "apk, aab, ipa or app (a zip of a simulator's or a device's .app folder).",
+    'Build.format': "apk, aab, ipa or app (a zip of a simulator's .app folder).",
     'Build.kind': 'device or simulator. Android has only device: an emulator uses the same build.',
     'Build.org_id': 'Owner of the build.',
     'Build.package': 'Package name (Android) or bundle identifier (iOS).',

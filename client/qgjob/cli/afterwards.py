@@ -19,6 +19,7 @@ from qgjob._errors import QgjobError
 from qgjob.cli import exit_codes, options
 from qgjob.cli.artifacts import kept_of, tell_omissions
 from qgjob.cli.ci_words import MOST_SUMMARY_BYTES, Ci, Hidden, annotation_lines, section, summary, which
+from qgjob.cli.clean import clean
 from qgjob.cli.results import report
 from qgjob.cli.runner import tell
 from qgjob.cli.sizes import size_words
@@ -216,7 +217,7 @@ async def _fetched(client: AsyncClient, kept: Sequence[Artifact], folder: Path) 
 def _told_ci(outputs: Outputs, title: str, reports: Sequence[TestReport]) -> bool:
     if outputs.ci is Ci.GITHUB:
         for line in annotation_lines(reports, outputs.hidden, outputs.tests_in):
-            tell(line)
+            print(f"::{clean(line.removeprefix('::'))}", file=sys.stderr, flush=True)  # a command, and meant
         return outputs.summary is None or _summarised(outputs.summary, title, reports, outputs.hidden)
     if outputs.ci is Ci.GITLAB:
         for line in section(reports, outputs.hidden, int(time.time())):

@@ -55,8 +55,13 @@ class Hidden:
 
     @classmethod
     def of(cls, values: Iterable[str | None]) -> Hidden:
-        """Of all that is long enough to be told from a word; the longest first."""
-        known = {each for each in values if each is not None and len(each) >= LEAST_SECRET}
+        """Of all that is long enough to be told from a word; the longest first.
+
+        A text of many lines is hidden as it is, in one line, and line by line: of what a test says one is shown.
+        """
+        told = [each for each in values if each is not None]
+        forms = (form for each in told for form in (each, _plain(each), *map(str.strip, each.splitlines())))
+        known = {each for each in forms if len(each) >= LEAST_SECRET}
         return cls(tuple(sorted(known, key=len, reverse=True)))
 
     def within(self, text: str) -> str:
@@ -99,9 +104,9 @@ def _lines(level: str, reports: Sequence[TestReport], hidden: Hidden, tests_in: 
 def _annotation(level: str, report: TestReport, hidden: Hidden, tests_in: str) -> str:
     title = f"{report.test_path}: {report.outcome or report.status}"
     tries = f" (attempts: {report.attempts})" if report.attempts > 1 else ""
-    message = hidden.within(_line(report.message or "no reason was told") + tries)
+    message = _line(report.message or "no reason was told", hidden) + tries
     path = PurePosixPath(tests_in, report.test_path).as_posix()
-    file, titled = _property(hidden.within(path)), _property(hidden.within(title))
+    file, titled = (_property(hidden.within(_plain(each))) for each in (path, title))
     return f"::{level} file={file},title={titled}::{_data(message)}"
 
 
@@ -151,12 +156,18 @@ def _row(report: TestReport, hidden: Hidden) -> str:
 
 def _cell(text: str, hidden: Hidden) -> str:
     """One cell of a table: no HTML, no markdown, no second line."""
-    escaped = html.escape(hidden.within(_line(text)), quote=False)
+    escaped = html.escape(_line(text, hidden), quote=False)
     return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", escaped).replace("@", "@<!-- -->")
 
 
-def _line(text: str) -> str:
-    line = " ".join(_CONTROL.sub("", text).split())
+def _plain(text: str) -> str:
+    """One line, without control characters."""
+    return " ".join(_CONTROL.sub("", text).split())
+
+
+def _line(text: str, hidden: Hidden) -> str:
+    """The same, hidden first, so that no part of a secret is left where a long one is cut."""
+    line = hidden.within(_plain(text))
     return line if len(line) <= MOST_MESSAGE else f"{line[: MOST_MESSAGE - 1]}…"
 
 
@@ -168,9 +179,11 @@ def section(reports: Sequence[TestReport], hidden: Hidden, now: int) -> list[str
     worth = [each for end in _WORTH for each in reports if each.end is end]
     if not worth:
         return []
-    lines = [
-        hidden.within(f"{each.end}: {each.test_path}: {each.outcome or each.status}: {_line(each.message or '')}")
-        for each in worth[:MOST_ROWS]
-    ]
+    lines = [_section_line(each, hidden) for each in worth[:MOST_ROWS]]
     begin = f"\x1b[0Ksection_start:{now}:qgjob_tests\r\x1b[0Kqgjob: {len(worth)} tests that did not simply pass"
     return [begin, *lines, f"\x1b[0Ksection_end:{now}:qgjob_tests\r\x1b[0K"]
+
+
+def _section_line(report: TestReport, hidden: Hidden) -> str:
+    path, message = _line(report.test_path, hidden), _line(report.message or "", hidden)
+    return f"{report.end}: {path}: {report.outcome or report.status}: {message}"

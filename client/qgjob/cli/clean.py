@@ -1,9 +1,11 @@
-"""Remote text made harmless for a terminal."""
+"""Remote text made harmless for a terminal, and for the CI that reads it."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+
+from qgjob.cli.guard import present
 
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI
@@ -19,11 +21,11 @@ _SPACES = str.maketrans({"\n": " ", "\r": " ", "\t": " ", "\u2028": " ", "\u2029
 
 
 def clean(text: str) -> str:
-    """One line without escape sequences, control characters and direction marks."""
+    """One line without escape sequences, control characters and direction marks, as the `Guard` lets it through."""
     stripped = _ESCAPES.sub("", text).translate(_SPACES)
     if stripped.isascii() and stripped.isprintable():
-        return stripped
-    return "".join([char for char in stripped if unicodedata.category(char) not in _UNSAFE])
+        return present().line(stripped)
+    return present().line("".join([char for char in stripped if unicodedata.category(char) not in _UNSAFE]))
 
 
 def clean_log(text: str) -> str:

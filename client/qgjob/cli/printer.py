@@ -14,6 +14,7 @@ from rich.text import Text
 from qgjob._errors import QgjobError
 from qgjob._models import LogChunk, WatchEvent
 from qgjob.cli.clean import clean_log
+from qgjob.cli.guard import present
 from qgjob.cli.job_tables import transition_text
 from qgjob.cli.job_words import News
 from qgjob.cli.runner import tell, writing
@@ -77,7 +78,7 @@ class Printer:
             if event.job is not None and self._news.has(event.job):
                 self.print(transition_text(event.job, datetime.now(UTC)))
         else:
-            self._write(json.dumps(event.to_dict()))
+            self._write(present().json(json.dumps(event.to_dict())))
 
     def log(self, chunk: LogChunk) -> None:
         """A piece of a log: its bytes as they are, cleaned only for a terminal."""
@@ -92,7 +93,7 @@ class Printer:
 
     def json(self, value: Any) -> None:
         """A value as JSON: indented, or in one line. ASCII only, so that no terminal obeys any of it."""
-        self._write(json.dumps(value, indent=2 if self.output == "json" else None))
+        self._write(present().json(json.dumps(value, indent=2 if self.output == "json" else None)))
 
     def print(self, table: RenderableType) -> None:
         """A table or a line."""

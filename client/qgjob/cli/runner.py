@@ -19,7 +19,9 @@ import typer
 
 from qgjob._errors import InvalidError, QgjobError, UnavailableError
 from qgjob.cli import exit_codes, options
+from qgjob.cli.ci_words import Ci
 from qgjob.cli.dotenv import read_environment
+from qgjob.cli.guard import Guard, guarding
 from qgjob.cli.settings import Setting, Settings, resolve, to_settings, user_file
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ def execute(
     streams: bool = False,
     timeout: str | None = None,
     typed: Mapping[str, str] | None = None,
+    ci: Ci = Ci.AUTO,
 ) -> NoReturn:
     """Run `work` with a client and leave with its exit code (None: 0).
 
@@ -86,9 +89,9 @@ def execute(
     only look, and soon say so when there is none. The setting timeout_seconds overrules both. One that `waits` and
     was answered before outlives an outage of all coordinators. What one that `streams` is for is its
     output, so it ends with the reader of that. `timeout` is the option of that name: no longer than that is said to be
-    tried, and no outage is too long for it.
+    tried, and no outage is too long for it. `ci` is the one that is told of it, and reads its output.
     """
-    with reporting():
+    with guarding(Guard.of(ci, process_environment())), reporting():
         settings = to_settings(resolve_settings(output=output, coordinator=coordinator))
         tell_strays(bare=False)
         within_seconds = options.seconds(timeout, "--timeout")

@@ -13,6 +13,7 @@ from qgjob.cli import exit_codes, options
 from qgjob.cli.blame import Wanted, in_flags, in_options
 from qgjob.cli.bonds import alive
 from qgjob.cli.ci_words import Ci
+from qgjob.cli.guard import present
 from qgjob.cli.runner import execute, process_environment, tell
 from qgjob.cli.settings import Settings
 from qgjob.cli.submission import Submission
@@ -69,6 +70,7 @@ def start(given: Submission, waiting: WaitOptions | None, output: str | None, co
         except TimeoutError:
             tell("error: --timeout: is over before the suite was sent; nothing was submitted")
             return exit_codes.TIMEOUT
+        present().hide(_secrets(settings, wanted))
         org_id = wanted[0].spec.org_id
         run = (org_id, submission.run_id) if submission.run_id else None
         ended = _ended(client, waiting, wanted, settings, submission)
@@ -105,8 +107,9 @@ def start(given: Submission, waiting: WaitOptions | None, output: str | None, co
         await _tell_hints(client, never)
         return None
 
-    timeout = waiting.timeout if waiting else None
-    execute(work, output=output, coordinator=coordinator, patient=True, waits=waiting is not None, timeout=timeout)
+    timeout, ci = (waiting.timeout, waiting.ci) if waiting else (None, Ci.AUTO)
+    waits = waiting is not None
+    execute(work, output=output, coordinator=coordinator, patient=True, waits=waits, timeout=timeout, ci=ci)
 
 
 def _ended(
@@ -121,11 +124,16 @@ def _ended(
         return None
     from qgjob.cli.afterwards import Outputs, afterwards  # noqa: PLC0415 - only who wants a report pays for it
 
-    secrets = [settings.token, *(value for each in wanted for value in (each.spec.env or {}).values())]
+    secrets = _secrets(settings, wanted)
     environment, suite = process_environment(), submission.suite
     outputs = Outputs.of(waiting.artifacts, waiting.junit, waiting.ci, secrets, environment, suite)
     title = submission.run_id or wanted[0].spec.org_id
     return (lambda jobs: afterwards(client, jobs, outputs, title)) if outputs.wanted else None
+
+
+def _secrets(settings: Settings, wanted: Sequence[Wanted]) -> list[str | None]:
+    """What no CI is to show."""
+    return [settings.token, *(value for each in wanted for value in (each.spec.env or {}).values())]
 
 
 async def _with_suite(client: AsyncClient, submission: Submission, settings: Settings) -> list[Wanted]:

@@ -1,0 +1,157 @@
+"""What a CI reads of a command's output: foreign text begins no command of it, and shows no secret."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from qgjob.cli.ci_words import Ci, Hidden
+from qgjob.cli.clean import clean
+from qgjob.cli.guard import Guard, guarding
+from qgjob_proto.v1 import types_pb2
+from tests.fakes.coordinator_services import FakeCoordinator
+from tests.unit.cli.conftest import COMMON, Command
+
+VALUE = "hunter2-hunter2"
+OLD = "##[error]pwned"
+LINE = "::set-output name=x::y"
+
+
+@pytest.fixture(autouse=True)
+def no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GITHUB_ACTIONS", "GITLAB_CI", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def failing(fake: FakeCoordinator, said: str) -> None:
+    """Each job that is submitted fails twice, and its test says this at its end."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def play(job: types_pb2.Job) -> None:
+        await fake.reached("WatchJobs")
+        error = types_pb2.JobError(error_class=types_pb2.ERROR_CLASS_TEST, message=said)
+        outcome = types_pb2.OUTCOME_TEST_FAILED
+        job.attempts.add(attempt=1, round=1, agent_id="a", device_id="d", outcome=outcome, error=error)
+        fake.move(job.job_id, "queued")
+        await asyncio.sleep(0)
+        fake.move(job.job_id, "failed", "test_failed", error=error)
+
+    def start(job: types_pb2.Job) -> None:
+        task = asyncio.ensure_future(play(job))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    fake.on_submit = start
+
+
+def commands(text: str) -> list[str]:
+    """The lines that GitHub's runner takes for commands: the old form anywhere, the new one at a line's begin."""
+    return [line for line in text.splitlines() if "##[" in line or line.lstrip().startswith("::")]
+
+
+@pytest.mark.parametrize("output", ["table", "json", "jsonl"])
+def test_what_a_test_prints_is_no_command_of_github(fake: FakeCoordinator, qgjob: Command, output: str) -> None:
+    failing(fake, f"exit code 1: {OLD}")
+    result = qgjob("run", *COMMON, f"--test={LINE}", "--test=##[b].js", "--ci=github", "-o", output)
+    assert result.code == 10
+    assert "pwned" in result.out + result.err
+    assert commands(result.out) == []
+    own = commands(result.err)
+    assert [line.split(" ")[0] for line in own] == ["::error", "::error"]
+    assert "##[" not in "".join(own)
+
+
+def test_json_says_the_same_although_it_begins_no_command(fake: FakeCoordinator, qgjob: Command) -> None:
+    failing(fake, OLD)
+    result = qgjob("run", *COMMON, "--test=a.js", "--ci=github", "-o", "json")
+    assert result.json["jobs"][0]["error"]["message"] == OLD
+
+
+def test_commands_without_ci_mind_the_one_that_they_run_in(
+    fake: FakeCoordinator, qgjob: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(fake, OLD)
+    assert OLD in qgjob("run", *COMMON, "--test=::a.js", "--run-id=r1", "--ci=none").out
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    for arguments in (
+        ["wait", "--org-id=acme", "--run-id=r1"],
+        ["list", "--org-id=acme"],
+        ["watch", *fake.jobs],
+        ["watch", *fake.jobs, "-o", "json"],
+    ):
+        result = qgjob(*arguments)
+        assert "pwned" in result.out
+        assert commands(result.out + result.err) == []
+    result = qgjob("run", *COMMON, "--test=b.js", "--ci=none")  # its runner reads the lines all the same
+    assert commands(result.out + result.err) == []
+
+
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_values_of_the_environment_are_shown_to_no_ci(fake: FakeCoordinator, qgjob: Command, ci: str) -> None:
+    failing(fake, f"login with {VALUE} refused")
+    secret = f"--env=SECRET={VALUE}"
+    result = qgjob("run", *COMMON, "--test=a.js", secret, f"--ci={ci}")
+    assert result.code == 10
+    assert VALUE not in result.out + result.err
+    assert "login with *** refused" in result.out
+    assert "queued again (attempt 1: test_failed: login with *** refused)" in result.err
+    assert VALUE in qgjob("run", *COMMON, "--test=a.js", secret, "--ci=none").out
+
+
+def test_a_value_is_found_before_a_long_text_is_cut(fake: FakeCoordinator, qgjob: Command) -> None:
+    failing(fake, f"{'x' * 113} {VALUE} {'y' * 178} {VALUE}")
+    result = qgjob("run", *COMMON, "--test=a.js", f"--env=SECRET={VALUE}", "--ci=github")
+    assert "hunter" not in result.out + result.err
+
+
+def test_a_value_of_many_lines_is_hidden_line_by_line() -> None:
+    hidden = Hidden.of(["-----BEGIN-----\n  first line\nsecond\r\nx\n"])
+    assert hidden.within("it said: first line, then second") == "it said: ***, then ***"
+    assert hidden.within("-----BEGIN----- first line second x") == "***"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("##[error]a ###[b]", "## [error]a ### [b]"),
+        (" ::error::a", " : :error::a"),
+        ("a ::error::b", "a ::error::b"),
+        ("#\x1b[0m#\u200b[x]", "## [x]"),
+    ],
+)
+def test_a_line_for_github_is_broken_where_it_would_be_a_command(said: str, shown: str) -> None:
+    with guarding(Guard(Ci.GITHUB)):
+        assert clean(said) == shown
+        assert clean(shown) == shown
+    assert "##[" not in shown
+
+
+def test_another_thread_draws_for_the_same_ci() -> None:
+    """As Rich's does, of the live view."""
+    guard = Guard(Ci.GITLAB)
+    guard.hide([VALUE])
+    with guarding(guard), ThreadPoolExecutor(1) as others:
+        assert others.submit(clean, f"a {VALUE}").result(10) == "a ***"
+    assert clean(VALUE) == VALUE
+
+
+def test_outside_of_a_ci_nothing_is_changed() -> None:
+    assert clean("##[error]a") == "##[error]a"
+
+
+def test_a_marker_of_gitlabs_sections_is_none(fake: FakeCoordinator, qgjob: Command) -> None:
+    failing(fake, "a\x1b[0Ksection_end:1:qgjob_tests\r\x1b[0Kb")
+    result = qgjob("run", *COMMON, "--test=a.js", "--ci=gitlab")
+    own = re.findall(r"\x1b\[0Ksection_(\w+):\d+:\w+\r\x1b\[0K", result.out + result.err)
+    assert own == ["start", "end"]
+    assert (result.out + result.err).count("\r") == 2
+
+
+def test_what_is_json_already_is_no_second_time_escaped() -> None:
+    text = Guard(Ci.GITHUB).json(json.dumps({"a##[": "\\##[b"}))
+    assert "##[" not in text
+    assert json.loads(text) == {"a##[": "\\##[b"}

@@ -15,7 +15,6 @@ from qgjob.cli.job_words import (
     advance_words,
     note_words,
     pairs,
-    progress_words,
     requirement_words,
     result_words,
     retry_words,
@@ -132,9 +131,9 @@ def _pending(job: Job) -> str | None:
     return f"{reason.code}{place}{start}{retry}: {reason.message}"
 
 
-def transition_text(job: Job, now: datetime) -> Text:
-    """One line that says what became of a job, and when."""
-    parts = [clock(_since(job) or now, now), clean(job.job_id), clean(test_words(job)), clean(progress_words(job))]
+def transition_text(job: Job, words: str, now: datetime) -> Text:
+    """One line that says in these words what became of a job, and when."""
+    parts = [clock(_since(job) or now, now), clean(job.job_id), clean(test_words(job)), clean(words)]
     return Text(" ".join(parts), style=STYLES.get(job.status, ""))
 
 
@@ -143,7 +142,8 @@ def _since(job: Job) -> datetime | None:
     if job.final:
         return job.completed_at or job.updated_at
     if job.status is JobStatus.QUEUED:
-        return job.updated_at if job.attempts else job.created_at
+        moved_at = job.overflow.moved_at if job.overflow is not None else None
+        return job.updated_at if job.attempts else moved_at or job.created_at
     return (job.started_at if job.status is JobStatus.RUNNING else job.scheduled_at) or job.updated_at
 
 

@@ -110,17 +110,22 @@ def _waiting(job: Job, now: datetime) -> str | None:
 
 
 class News:
-    """Which states of jobs say something that was not told: progress within an attempt, for one, does not."""
+    """What of jobs was not told yet: progress within an attempt, for one, says nothing new."""
 
     def __init__(self) -> None:
         self._told: dict[str, str] = {}
+        self._moved: set[str] = set()
 
-    def has(self, job: Job) -> bool:
-        """Whether the job's line differs from the one before; remembers it."""
+    def of(self, job: Job) -> str | None:
+        """Words for the job's state, and once that it went to its second target; None where they were told last."""
         words = progress_words(job)
         known = self._told.get(job.job_id)
         self._told[job.job_id] = words
-        return known != words
+        overflow = job.overflow
+        if overflow is None or overflow.moved_at is None or job.final or job.job_id in self._moved:
+            return words if known != words else None
+        self._moved.add(job.job_id)
+        return f"{words}, {overflow.message}"
 
 
 def pairs(values: dict[str, Any]) -> str:

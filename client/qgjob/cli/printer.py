@@ -75,8 +75,9 @@ class Printer:
     def event(self, event: WatchEvent) -> None:
         """One event of a stream, a line in every format; for people, only if it says something new."""
         if self.output == "table":
-            if event.job is not None and self._news.has(event.job):
-                self.print(transition_text(event.job, datetime.now(UTC)))
+            words = None if event.job is None else self._news.of(event.job)
+            if event.job is not None and words is not None:
+                self.print(transition_text(event.job, words, datetime.now(UTC)))
         else:
             self._write(present().json(json.dumps(event.to_dict())))
 

@@ -70,8 +70,9 @@ class PlainProgress:
 
     def update(self, job: Job) -> None:
         """Tell of a change."""
-        if self._news.has(job):
-            print(transition_text(job, datetime.now(UTC)).plain, file=sys.stderr, flush=True)
+        words = self._news.of(job)
+        if words is not None:
+            print(transition_text(job, words, datetime.now(UTC)).plain, file=sys.stderr, flush=True)
 
 
 class LiveProgress:

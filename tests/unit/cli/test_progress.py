@@ -17,6 +17,7 @@ from qgjob import (
     JobError,
     JobStatus,
     Outcome,
+    Overflow,
     PendingCode,
     PendingReason,
     Priority,
@@ -110,6 +111,39 @@ def test_whoever_waits_for_what_nothing_can_serve_is_told_at_once(stderr: Captur
 )
 def test_a_note_says_what_status_and_device_do_not(values: dict[str, object], note: str) -> None:
     assert note_words(job(1, **values), NOW) == note  # type: ignore[arg-type]
+
+
+def test_that_a_job_moved_to_its_second_target_is_told_once(stderr: Capture) -> None:
+    """Whichever of its states is told next: a watch may miss the one in which it waits."""
+    waits = Overflow(Target.BROWSERSTACK, 120.0, message="goes to browserstack when its expected wait is too long")
+    moved = replace(
+        waits, moved_from=Target.DEVICE, moved_at=NOW, message="moved device → browserstack: expected wait 5 min"
+    )
+    there = {"target": Target.BROWSERSTACK, "device_id": "cloud.b2", "overflow": moved}
+    progress = PlainProgress()
+    for state in (
+        job(1, overflow=waits),
+        job(1, **there),
+        job(1, JobStatus.SCHEDULED, **there),
+        job(2, overflow=waits),
+        job(2, JobStatus.RUNNING, **there),
+        job(2, JobStatus.COMPLETED, outcome=Outcome.PASSED, **there),
+    ):
+        progress.update(state)
+    assert [line.split(".js ")[1] for line in stderr().splitlines()] == [
+        "queued",
+        "queued, moved device → browserstack: expected wait 5 min",
+        "scheduled on cloud.b2",
+        "queued",
+        "running on cloud.b2, moved device → browserstack: expected wait 5 min",
+        "completed (passed)",
+    ]
+
+
+def test_of_a_job_that_is_over_nobody_is_told_where_it_went(stderr: Capture) -> None:
+    moved = Overflow(Target.BROWSERSTACK, 120.0, moved_from=Target.DEVICE, moved_at=NOW, message="moved")
+    PlainProgress().update(job(1, JobStatus.COMPLETED, outcome=Outcome.PASSED, overflow=moved))
+    assert stderr().splitlines()[0].endswith("t1.js completed (passed)")
 
 
 def test_the_live_view_says_nothing_twice() -> None:

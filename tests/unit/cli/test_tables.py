@@ -25,6 +25,7 @@ from qgjob import (
     JobError,
     JobStatus,
     Outcome,
+    Overflow,
     PendingCode,
     PendingReason,
     Requirements,
@@ -118,6 +119,8 @@ def test_that_a_note_is_left_out_is_known() -> None:
     [
         ({}, 1),
         ({"attempts": (ATTEMPT,)}, 9),
+        ({"overflow": Overflow(Target.BROWSERSTACK, 1.0, Target.DEVICE, NOW + timedelta(minutes=7))}, 7),
+        ({"overflow": Overflow(Target.BROWSERSTACK, 1.0)}, 1),
         ({"status": JobStatus.SCHEDULED}, 2),
         ({"status": JobStatus.RUNNING}, 3),
         ({"status": JobStatus.FAILED, "outcome": Outcome.EXPIRED}, 4),
@@ -128,9 +131,9 @@ def test_a_transition_is_told_with_its_own_time(state: dict[str, object], since:
     names = ("created_at", "scheduled_at", "started_at", "completed_at")
     times = {name: NOW + timedelta(minutes=n) for n, name in enumerate(names, 1)}
     job = a_job(**{**times, "updated_at": NOW + timedelta(minutes=9), **state})
-    told = transition_text(job, NOW + timedelta(minutes=30)).plain
+    told = transition_text(job, "x", NOW + timedelta(minutes=30)).plain
     assert told.startswith(clock(NOW + timedelta(minutes=since), NOW + timedelta(minutes=30)))
-    assert transition_text(replace(job, created_at=None, updated_at=None, attempts=()), NOW)
+    assert transition_text(replace(job, created_at=None, updated_at=None, attempts=()), "x", NOW)
 
 
 @pytest.mark.parametrize(

@@ -301,7 +301,9 @@ class WatchEvent(Shape):
 
 @dataclass(frozen=True, slots=True)
 class LogChunk:
-    """A piece of an attempt's log. `offset` is where its first byte stands; `skipped` bytes before it are not kept."""
+    """A piece of an attempt's log. `offset` is where its first byte stands; `skipped` bytes before it are not in that
+    log, though the attempt's evidence may have them.
+    """
 
     attempt: int
     offset: int

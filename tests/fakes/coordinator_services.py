@@ -47,6 +47,8 @@ class FakeCoordinator(FakeFleet, jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grp
     agents: dict[str, types_pb2.Agent] = field(default_factory=dict)
     diagnosis: fleet_pb2.DiagnoseResponse = field(default_factory=fleet_pb2.DiagnoseResponse)
     logs: dict[tuple[str, int], bytes] = field(default_factory=dict)
+    skipped: dict[tuple[str, int], int] = field(default_factory=dict)
+    """How many bytes before the begin of a log are not in it."""
     faults: list[Fault] = field(default_factory=list)
     requests: list[tuple[str, Any]] = field(default_factory=list)
     events: list[types_pb2.Job] = field(default_factory=list)
@@ -300,7 +302,9 @@ class FakeCoordinator(FakeFleet, jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grp
             data = self.logs.get((job.job_id, number), b"")[request.offset :]
             for start in range(0, len(data), 8):
                 piece = data[start : start + 8]
-                yield jobs_pb2.TailLogsResponse(attempt=number, offset=request.offset + start, data=piece)
+                skipped = 0 if start else self.skipped.get((job.job_id, number), 0)
+                at = request.offset + start
+                yield jobs_pb2.TailLogsResponse(attempt=number, offset=at, data=piece, skipped=skipped)
                 self._fault("TailLogs", after_effect=True)
 
     async def list_groups(self, request: jobs_pb2.ListGroupsRequest) -> jobs_pb2.ListGroupsResponse:

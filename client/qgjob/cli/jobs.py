@@ -210,6 +210,8 @@ def logs(
     """Print the log of an attempt. With -o json or jsonl each line is a piece with its attempt and offset."""
 
     async def work(client: "AsyncClient", printer: "Printer", _: Settings) -> None:
+        from qgjob.cli.log_gaps import Gaps  # noqa: PLC0415 - keeps `--help` quick
+
         current = attempt
         silent = True
         wanted = options.one_job(job, job_id)
@@ -218,6 +220,7 @@ def logs(
             tell(f"--- the job is queued and did not run yet; `qgjob explain {wanted}` tells why")
             if not follow:
                 return
+        gaps = Gaps(client, asked)
         async with aclosing(client.logs(wanted, attempt=attempt, follow=follow)) as chunks:
             async for chunk in chunks:
                 silent = False
@@ -225,7 +228,7 @@ def logs(
                     tell(f"--- attempt {chunk.attempt}")
                 current = chunk.attempt
                 if chunk.skipped:
-                    tell(f"--- {chunk.skipped} bytes before this are not kept")
+                    tell(await gaps.words(chunk))
                 printer.log(chunk)
         if silent and not await _log_of_evidence(client, printer, wanted, attempt):
             tell(f"--- no output is kept; `qgjob status {wanted}` tells whether it ran, and when")

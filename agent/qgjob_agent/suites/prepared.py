@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import time
@@ -116,8 +117,10 @@ class Suites:
         except (BuildAwayError, SuiteAwayError) as error:
             raise SuiteAwayError(f"{of}: {error}", host_unfit=error.host_unfit) from error
         except OSError as error:
-            why = "the disk refuses" if is_of_the_disk(error) else "can't write"
-            raise SuiteAwayError(f"{of}: {why} {error.filename or 'its folder'}: {error.strerror}") from error
+            folder = self._shelf.folder
+            reason = _refusal(error, folder)
+            self._log.warning("suite_not_kept", digest=what.suite_digest, folder=str(folder), error=reason)
+            raise SuiteAwayError(f"{of}: {reason}") from error
 
     async def _unpacked(self, name: str, what: Assignment, seconds: float) -> Path:
         digest = what.suite_digest or ""
@@ -197,6 +200,14 @@ class Suites:
 def _name(kind: str, org_id: str, key: str) -> str:
     """How a folder is called: each org has its own, since tests may write there."""
     return f"{kind}-{hashlib.sha256(f'{org_id} {key}'.encode()).hexdigest()[:40]}"
+
+
+def _refusal(error: OSError, folder: Path) -> str:
+    """What can't be written, and what to do; `folder` is the cache. What fills a file tells no name of it."""
+    why = "the disk refuses" if is_of_the_disk(error) else "can't write"
+    named = "" if error.filename is None else f"{error.filename} in "
+    advice = "; make room there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return f"{why} {named}{folder}, which is suites.cache_dir: {error.strerror}{advice}"
 
 
 def _says(file: Path, text: str) -> bool:

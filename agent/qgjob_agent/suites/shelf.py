@@ -45,6 +45,7 @@ class SuiteShelf:
     def __init__(
         self, folder: Path, limit_bytes: int, log: Any, *, wall_seconds: Callable[[], float] = time.time
     ) -> None:
+        self.folder = folder
         self._kept = folder / "kept"
         self._drafts = folder / "drafts"
         self._locks = folder / "locks"

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import structlog
+from structlog.testing import capture_logs
 
 from qgjob_agent.builds.base import BuildUnresolvedError
 from qgjob_agent.builds.cache import ContentCache
@@ -398,8 +399,14 @@ async def test_a_full_disk_is_told_and_nothing_is_half_there(host: Host, disk: S
     suites = host.agent(cache=disk.path / "cache")
     disk.fill(leave=100_000)
     wanted = host.job({"a.sh": b"", "large": os.urandom(400_000)})
-    with pytest.raises(SuiteAwayError, match="the disk refuses"):
+    with capture_logs() as logged, pytest.raises(SuiteAwayError) as caught:
         await suites.ready(wanted, 60)
+    cache = disk.path / "cache"
+    reason = f"the disk refuses {cache}, which is suites.cache_dir: No space left on device; make room there"
+    assert str(caught.value) == f"suite {wanted.suite_digest} of {wanted.org_id}: {reason}"
+    (warned,) = (each for each in logged if each["event"] == "suite_not_kept")
+    assert (warned["log_level"], warned["folder"]) == ("warning", str(cache))
+    assert (warned["digest"], warned["error"]) == (wanted.suite_digest, reason)
     disk.clear()
     assert ((await suites.ready(wanted, 60)) / "large").stat().st_size == 400_000
 

@@ -1,14 +1,15 @@
 """`qgjob devices …`"""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from qgjob._enums import DeviceHealth
-from qgjob._errors import NotFoundError
-from qgjob._fleet import Device
+from qgjob._errors import NotFoundError, QgjobError
+from qgjob._fleet import Agent, Device
 from qgjob.cli import options
 from qgjob.cli.options import Coordinator, For, Output, Reason, TargetFilter, Until
 from qgjob.cli.runner import execute, tell
@@ -65,10 +66,14 @@ def ls(
     """List the devices."""
 
     async def work(client: "AsyncClient", printer: "Printer", _: Settings) -> None:
-        from qgjob.cli.fleet_tables import device_table  # noqa: PLC0415
+        from qgjob.cli.fleet_tables import device_table, unexplained  # noqa: PLC0415
 
         found = [device async for device in client.devices(agent_id=agent_id, target=target)]
-        printer.many("devices", found, device_table, next_page_token=None)
+        agents: list[Agent] = []
+        if printer.output == "table" and any(unexplained(device) for device in found):
+            with suppress(QgjobError):  # the devices are there to be shown
+                agents = [agent async for agent in client.agents()]
+        printer.many("devices", found, lambda devices: device_table(devices, agents), next_page_token=None)
         if not found and printer.output != "json":
             wanted = [f"of agent {agent_id}" if agent_id else "", f"of target {target}" if target else ""]
             tell(" ".join(filter(None, ["no devices", *wanted])))

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from rich.console import RenderableType
 
+from qgjob._enums import AgentState, DeviceState
 from qgjob._fleet import Agent, Device, Group
 from qgjob.cli.job_words import pairs
 from qgjob.cli.moments import when
@@ -15,8 +16,14 @@ from qgjob.cli.render import facts, grid
 from qgjob.cli.tables import Column
 
 
-def device_table(devices: Sequence[Device]) -> RenderableType:
-    """Devices, a line each."""
+def unexplained(device: Device) -> bool:
+    """Whether a device is offline, and nothing of its own says why."""
+    return device.state is DeviceState.OFFLINE and not device.reason
+
+
+def device_table(devices: Sequence[Device], agents: Sequence[Agent] = ()) -> RenderableType:
+    """Devices, a line each. `agents` are those that are known: of them it depends why a device is offline."""
+    states = {agent.agent_id: agent.state for agent in agents}
     columns = [
         Column("DEVICE"),
         Column("AGENT", spare=8),
@@ -29,10 +36,10 @@ def device_table(devices: Sequence[Device]) -> RenderableType:
         Column("UNTIL", spare=4),
         Column("REASON", spare=3, least=12),
     ]
-    return grid(columns, [_device_row(device) for device in devices])
+    return grid(columns, [_device_row(device, states.get(device.agent_id)) for device in devices])
 
 
-def _device_row(device: Device) -> list[object]:
+def _device_row(device: Device, agent_state: AgentState | None) -> list[object]:
     installed = f"{device.org_id}/{device.app_version_id}" if device.app_version_id else None
     return [
         device.device_id,
@@ -44,8 +51,16 @@ def _device_row(device: Device) -> list[object]:
         device.installs,
         device.current_job_id,
         device.until,
-        device.reason or "",
+        _offline_words(agent_state) if unexplained(device) else device.reason or "",
     ]
+
+
+def _offline_words(agent_state: AgentState | None) -> str:
+    if agent_state is None:
+        return ""
+    if agent_state is AgentState.OFFLINE:
+        return "its agent is offline"
+    return "its agent does not see it; that agent's log says why"
 
 
 def device_facts(device: Device) -> RenderableType:

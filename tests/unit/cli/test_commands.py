@@ -763,3 +763,34 @@ def test_health_has_its_shape_where_nothing_listens(qgjob: Command, monkeypatch:
         None,
     )
     assert "127.0.0.1:1" in result.json["reason"]
+
+
+def test_of_a_device_that_is_offline_it_is_told_whether_its_agent_is_too(fake: FakeCoordinator, qgjob: Command) -> None:
+    for device_id, agent_id in (("d1", "here"), ("d2", "away"), ("d3", "here"), ("d4", "here")):
+        fake.add_device(device_id, agent_id)
+    for device_id in ("d1", "d2", "d3"):
+        fake.devices[device_id].state = types_pb2.DEVICE_STATE_OFFLINE
+    fake.devices["d3"].reason = "lent to QA"
+    fake.agents["away"].state = types_pb2.AGENT_STATE_OFFLINE
+    table = qgjob("devices", "ls")
+    assert table.code == 0
+    reasons = {line.split()[0]: line for line in table.out.splitlines()}
+    assert reasons["d1"].endswith(" its agent does not see it; that agent's log says why")
+    assert reasons["d2"].endswith(" its agent is offline")
+    assert reasons["d3"].endswith(" lent to QA")
+    assert "agent does" not in reasons["d4"]
+    assert [each["reason"] for each in qgjob("devices", "ls", "-o", "json").json["devices"]] == [
+        None,
+        None,
+        "lent to QA",
+        None,
+    ]
+
+
+def test_devices_are_listed_although_their_agents_can_not_be(fake: FakeCoordinator, qgjob: Command) -> None:
+    fake.add_device("d1", "here")
+    fake.devices["d1"].state = types_pb2.DEVICE_STATE_OFFLINE
+    fake.faults.append(Fault("ListAgents", grpc.StatusCode.PERMISSION_DENIED))
+    result = qgjob("devices", "ls")
+    assert (result.code, result.err) == (0, "")
+    assert "offline" in result.out

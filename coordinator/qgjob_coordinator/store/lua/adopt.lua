@@ -30,7 +30,9 @@ load_ahead(leased, 1, 1)
 for _, ulid in ipairs(leased) do
   if not shown[ulid] then
     local j = load(ulid)
-    if j and j.l and j.ag == agent and num(j.e) < epoch then
+    if not (j and j.l and j.ag == agent) then
+      later('SREM', P .. 'la:' .. agent, ulid)   -- a leftover: each session of the agent would end over it
+    elseif num(j.e) < epoch then
       local charge, record = 'L', ARGV[11]
       if num(j.e) < back then charge, record = 'O', ARGV[13] end
       table.insert(answer[1], release(j, now, now, charge, record, retry))

@@ -15,7 +15,9 @@ local released, held = {}, call('SMEMBERS', P .. 'la:' .. agent)
 load_ahead(held, 1, 1)
 for _, ulid in ipairs(held) do
   local j = load(ulid)
-  if j and j.l and j.ag == agent and num(j.e) <= epoch then
+  if not (j and j.l and j.ag == agent) then
+    later('SREM', P .. 'la:' .. agent, ulid)   -- a leftover: each session of the agent would end over it
+  elseif num(j.e) <= epoch then
     released[#released + 1] = release(j, now, now, 'L', lost_record, retry)
   end
 end

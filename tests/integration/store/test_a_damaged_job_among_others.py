@@ -7,6 +7,7 @@ indexes, counts as done when the same is asked for again: nobody would look for 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 from redis import Redis
@@ -234,6 +235,46 @@ async def test_a_text_that_can_not_be_read_leaves_the_other_jobs_as_they_were(st
     assert state(raw) == before
     raw.set(text, kept)
     await retry(store)
+    assert audit(raw) == []
+
+
+async def test_an_end_whose_lesson_can_not_be_kept_changes_nothing_and_is_told_again_as_new(
+    store: Store, raw: Redis
+) -> None:
+    await started(store)
+    with damaged(raw, "est"):
+        before = state(raw)
+        with pytest.raises(ResponseError, match="WRONGTYPE"):
+            await finish(store)
+        assert state(raw) == before
+    ends = [ending(job.ulid, token(job.ulid)) for job in JOBS]
+    assert [e.word for e in await store.leases.finish("acme", ends, NOW)] == ["APPLIED"] * len(JOBS)
+    assert audit(raw) == []
+
+
+async def test_an_end_that_teaches_nothing_needs_no_place_for_it(store: Store, raw: Redis) -> None:
+    await started(store)
+    ends = [ending(job.ulid, token(job.ulid), Outcome.DEVICE_ERROR) for job in JOBS]
+    with damaged(raw, "est"):
+        assert [e.word for e in await store.leases.finish("acme", ends, NOW)] == ["APPLIED"] * len(JOBS)
+
+
+@pytest.mark.parametrize("text", ["x", "1", "1 x", "1 1 1 1", "-1 1", ""])
+async def test_what_was_learned_and_can_not_be_read_is_as_if_it_were_not_there(
+    text: str, store: Store, raw: Redis
+) -> None:
+    org = keys.org("acme")
+    learned = org + "est"
+    await scenes.running(store, JOBS[0])
+    await store.leases.finish("acme", [ending(JOBS[0].ulid, "t1")], NOW)
+    fresh = raw.hgetall(learned)
+    for field in fresh:
+        raw.hset(learned, field, text)
+    await scenes.running(store, replace(JOBS[0], ulid=JOBS[1].ulid))
+    assert len(str(raw.hget(f"{org}j:{JOBS[1].ulid}", "i")).split(" ")) == len(("gid", "order", "priority", "retries"))
+    raw.hset(f"{org}g:{GROUP}", "m", text)
+    await store.leases.finish("acme", [ending(JOBS[1].ulid, "t1")], NOW)
+    assert raw.hgetall(learned) == fresh
     assert audit(raw) == []
 
 

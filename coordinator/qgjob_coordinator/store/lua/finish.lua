@@ -17,6 +17,13 @@ local now, answer = ARGV[1], {}
 local retry = rules()
 local lessons = {}
 load_ahead(ARGV, RULES_END + 1, WIDTH)
+-- What is learned is written last. That it can be is seen before the first job is changed.
+for i = RULES_END + 1, #ARGV, WIDTH do
+  if ARGV[i + 5] ~= '' then
+    call('HLEN', P .. 'est')
+    break
+  end
+end
 for i = RULES_END + 1, #ARGV, WIDTH do
   local ulid, token, kind = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local j = load(ulid)

@@ -38,7 +38,7 @@ for n, j in ipairs(jobs) do
   local ulid, gid = j.ulid, ARGV[i + 2]
   if place[n] then
     words[n] = 'MOVED'
-    local x = known[place[n]] and string.match(known[place[n]], '^%S+')
+    local x = known[place[n]] and string.match(known[place[n]], EXPECTED)
     if x == '0' then x = nil end
     later('ZREM', P .. 'q:' .. j.g .. ':' .. signature(j.sb, nil), queued_as(ulid, j.x))
     later('ZREM', P .. 'ov', ulid)

@@ -119,7 +119,7 @@ for i = 1, jobs do
     local queue = grows.queues[sig]
     if not queue then queue = P .. 'q:' .. gid .. ':' .. sig; grows.queues[sig] = queue end
     grows.n = grows.n + 1
-    local x = known[i] and string.match(known[i], '^%S+')
+    local x = known[i] and string.match(known[i], EXPECTED)
     if x == '0' then x = nil end
     if x then
       given = given .. ' ' .. x

@@ -13,12 +13,12 @@ local function first(ms, log, typical)
 end
 
 -- A test is kept as `mean! spread count` (ms); `!`, the `mark`, if its last run failed. Its mean is 0 while no run of it
--- was measured; `ms` is nil for a run that measured nothing.
+-- was measured; `ms` is nil for a run that measured nothing. What is kept and can't be read is as if it were not there.
 local function observe(known, mark, ms, log, typical)
   local mean, spread, n = 0, 0, 0
   if known then
     mean, spread, n = match(known, '^(%d+)!? (%d+) (%d+)$')
-    mean, spread, n = mean + 0, spread + 0, n + 0
+    mean, spread, n = (mean or 0) + 0, (spread or 0) + 0, (n or 0) + 0
   end
   if ms then
     local half = floor(mean / 2)
@@ -47,11 +47,12 @@ local function observe(known, mark, ms, log, typical)
   return format('%d%s %d %d', mean, mark, spread, n)
 end
 
--- A typical duration: the logarithm of ms in millionths, and how many were measured. It is kept as `log count`.
+-- A typical duration: the logarithm of ms in millionths, and how many were measured. It is kept as `log count`; what can't
+-- be read is as if it were not there.
 local function log_of(ms) return floor(math.log(ms) * LOG_UNIT + 0.5) end
 local function typical_of(kept)
-  local log, n = match(kept or '0 0', '^(%d+) (%d+)$')
-  return { log = log + 0, n = n + 0 }
+  local log, n = match(kept or '', '^(%d+) (%d+)$')
+  return { log = (log or 0) + 0, n = (n or 0) + 0 }
 end
 local function observe_typical(t, log)
   local off, gain = log - t.log, 1 / (t.n + 1)

@@ -156,6 +156,8 @@ end
 
 -- How a test is named among the estimates of an org, the hash `est`: the letter of its target, the digest of its path.
 local function test_of(gid, hash) return string.sub(gid, 1, 1) .. string.sub(hash, PRINT - PATH + 1, PRINT) end
+-- What is expected of a job, in an estimate; one that can't be read is as if it were not there.
+local EXPECTED = '^(%d+!?) %d+ %d+$'
 
 -- A lease is one field, so that it is written, read and deleted in one go: epoch token agent device scheduled.
 local function lease_of(text) return string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+)$') end

@@ -177,6 +177,7 @@ SHORT = {
     "guards": "tests/integration/store/test_guards.py",
     "jobs": "tests/integration/store/test_guards_of_jobs.py",
     "damaged": "tests/integration/store/test_a_damaged_job_among_others.py",
+    "each_field": "tests/integration/store/test_each_field_damaged.py",
     "leftovers": "tests/integration/store/test_leftovers_of_leases.py",
     "bonds": "tests/integration/store/test_bonds.py",
     "builds": "tests/integration/store/test_builds.py",

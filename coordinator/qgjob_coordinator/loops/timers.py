@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 import structlog
 
@@ -21,12 +22,15 @@ from qgjob_coordinator.policy.reasons.expired import expired
 from qgjob_coordinator.service.beside import Beside
 from qgjob_coordinator.service.clock import held_ms, wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.halving import NO_FAULTS
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.transitions import tell_promoted, tell_settled
 from qgjob_coordinator.sight import Sight
+from qgjob_coordinator.store.jobs import MAX_JOBS
 from qgjob_coordinator.store.snapshots import Due
 from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.store.types.waiting import Promoted
 from qgjob_coordinator.telemetry import Telemetry
 
 SWEEP_SECONDS = 1.0
@@ -180,16 +184,35 @@ class Timers:
         """Does a batch of what is due at `now`; whether it did something, so that more may be due."""
         did = False
         if due.next_retry_at is not None and due.next_retry_at <= now:
-            promoted = await self._store.jobs.promote(org_id, now)
-            tell_promoted(org_id, promoted)
-            if promoted:
-                did = True
-                self._hub.work(org_id)
-                self._hub.changed(org_id)
+            did = await self._promote(org_id, now)
         surely = now - held_ms()
         if due.next_deadline_at is not None and due.next_deadline_at <= surely:
             did = await self._expire(org_id, now, surely) or did
         return did
+
+    async def _promote(self, org_id: str, now: int) -> bool:
+        """Puts a batch of due retries on their queues; whether there was one.
+
+        Those that can't be used keep back no others: what was met is raised when these are served.
+        """
+        try:
+            return self._promoted(org_id, await self._store.jobs.promote(org_id, now))
+        except NO_FAULTS:
+            raise
+        except Exception:
+            due = await self._store.reads.due_retries(org_id, now, MAX_JOBS)
+            damaged = await self._store.reads.unusable(org_id, due)
+            if damaged:
+                self._promoted(org_id, await self._store.jobs.promote(org_id, now, without=damaged))
+            raise
+
+    def _promoted(self, org_id: str, promoted: Sequence[Promoted]) -> bool:
+        """Tells of jobs that are on their queues now; whether there are any."""
+        tell_promoted(org_id, promoted)
+        if promoted:
+            self._hub.work(org_id)
+            self._hub.changed(org_id)
+        return bool(promoted)
 
     async def _expire(self, org_id: str, now: int, surely: int) -> bool:
         """Ends, at `now`, a batch of jobs whose deadline had come at `surely`; whether there may be more."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -158,9 +158,11 @@ class JobStore:
             for ulid, word, letter, round_, equal in _rows(reply, 5)
         ]
 
-    async def promote(self, org_id: str, now: int, limit: int = MAX_JOBS) -> list[Promoted]:
-        """Puts due retries on their queues; which jobs, first due first."""
-        reply = await self._runner.run("promote", keys.org(org_id), [now, limit])
+    async def promote(
+        self, org_id: str, now: int, limit: int = MAX_JOBS, without: Collection[str] = ()
+    ) -> list[Promoted]:
+        """Puts due retries on their queues, of the first `limit` those not `without`; which, first due first."""
+        reply = await self._runner.run("promote", keys.org(org_id), [now, limit, *without])
         return [Promoted(ulid, attempts) for ulid, attempts in _rows(reply, 2)]
 
     async def overflow(self, org_id: str, jobs: Sequence[Judged], now: int) -> list[OverflowWord]:

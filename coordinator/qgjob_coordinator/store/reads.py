@@ -13,6 +13,7 @@ from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.store import codec, keys, names
 from qgjob_coordinator.store.commands import Commands
 from qgjob_coordinator.store.scripts import ScriptRunner
+from qgjob_coordinator.store.shapes import usable
 
 CHUNK = 500
 OLDEST_FIRST = 20
@@ -186,6 +187,10 @@ class JobReader:
         """Jobs whose queue deadline has come."""
         return list(await self._call("ZRANGEBYSCORE", f"{keys.org(org_id)}qx", "-inf", now, "LIMIT", 0, limit))
 
+    async def due_retries(self, org_id: str, now: int, limit: int) -> list[str]:
+        """Jobs whose not_before has come, the longest due first."""
+        return list(await self._call("ZRANGEBYSCORE", f"{keys.org(org_id)}dl", "-inf", now, "LIMIT", 0, limit))
+
     async def due_overflows(self, org_id: str, now: int, limit: int) -> list[str]:
         """Jobs whose overflow is to be judged, the longest due first."""
         return list(await self._call("ZRANGEBYSCORE", f"{keys.org(org_id)}ov", "-inf", now, "LIMIT", 0, limit))
@@ -242,9 +247,12 @@ def _reads(org_id: str, ulid: str, kept: list[Any] | int) -> bool:
     if kept == 1:
         return False
     if kept:
-        fields, text = cast("list[Any]", kept)
+        flat, text = cast("list[Any]", kept)
+        fields = codec.pairs(flat)
+        if not usable(fields):
+            return False
         try:
-            codec.decode_job(org_id, ulid, codec.pairs(fields), text)
+            codec.decode_job(org_id, ulid, fields, text)
         except Exception:  # noqa: BLE001 - that is what is asked; who asks tells the error that it met before
             return False
     return True

@@ -52,7 +52,7 @@ from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.tasks import end_tasks
 from qgjob_coordinator.telemetry import ORG_PARTS, Telemetry
 from tests.fakes import builds, scenes
-from tests.fakes.damage import DAMAGED, OTHER, damaged
+from tests.fakes.damage import DAMAGED, OTHER, damaged, unusable
 from tests.fakes.jobs import NOW, overflowing, spec
 from tests.fakes.waiting import until
 
@@ -415,6 +415,26 @@ def test_every_part_that_serves_org_by_org_has_its_case() -> None:
     elsewhere = {"plans", "undoing", "reports", "logs", "revoked", "adoption", "taking_over", "recalls", "health"}
     elsewhere |= {"diagnosis", "statistics", "metrics", "artifacts"}
     assert set(CASES) | elsewhere == set(ORG_PARTS)
+
+
+async def test_a_retry_that_can_not_be_used_keeps_back_no_other_one(bench: Bench) -> None:
+    now = wall_ms()
+    jobs = [spec(number, DAMAGED, not_before=now - 1) for number in (1, 2, 3)]
+    await scenes.submit(bench.store, *jobs, now=now - 2)
+    await bench.store.mark_active(DAMAGED)
+    delayed = f"{keys.org(DAMAGED)}dl"
+    with unusable(bench.raw, "lacks a field", {spec(2).ulid}):
+        bench.timers._swept = float("-inf")
+        await bench.timers.look()
+        assert bench.raw.zrange(delayed, 0, -1) == [spec(2).ulid]
+        assert set(bench.telemetry.org_faults) == {"timers"}, "nobody is told of it"
+
+    async def served() -> bool:
+        bench.timers._swept = float("-inf")
+        await bench.timers.look()
+        return not bench.raw.exists(delayed)
+
+    await until(served, "it is never promoted")
 
 
 async def test_an_org_that_no_plan_can_be_made_with_is_found_by_planning_for_each_alone(bench: Bench) -> None:

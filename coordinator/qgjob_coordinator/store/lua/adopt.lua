@@ -10,7 +10,7 @@ local now, agent, epoch, back = ARGV[1], ARGV[8], num(ARGV[9]), num(ARGV[12])
 local retry = rules()
 retry.share = ARGV[10]
 local answer, shown = { {} }, {}
--- Adoption comes first: nobody may release what this session shows.
+-- What this session shows is looked at first: nobody may release that.
 for i = 14, #ARGV, 2 do
   local ulid, token = ARGV[i], ARGV[i + 1]
   local v = call('HMGET', P .. 'j:' .. ulid, 'l', 'rv', 's')
@@ -18,25 +18,26 @@ for i = 14, #ARGV, 2 do
   if v[1] and v[3] ~= 'c' then held, k, ag, device, at = lease_of(v[1]) end
   local word = 'GONE'
   if k == token and ag == agent and num(held) <= epoch then
-    call('HSET', P .. 'j:' .. ulid, 'l', table.concat({ ARGV[9], k, ag, device, at }, ' '))
-    shown[ulid] = true
+    shown[ulid] = table.concat({ ARGV[9], k, ag, device, at }, ' ')
     word = v[2] and 'REVOKED' or 'ADOPTED'
   end
   answer[#answer + 1] = word
 end
+local others = {}
+for _, ulid in ipairs(call('SMEMBERS', P .. 'la:' .. agent)) do
+  if not shown[ulid] then others[#others + 1] = ulid end
+end
+load_ahead(others, 1, 1)
+for ulid, lease in pairs(shown) do call('HSET', P .. 'j:' .. ulid, 'l', lease) end
 if num(call('HGET', P .. 'fl', agent)) < epoch then call('HSET', P .. 'fl', agent, ARGV[9]) end
-local leased = call('SMEMBERS', P .. 'la:' .. agent)
-load_ahead(leased, 1, 1)
-for _, ulid in ipairs(leased) do
-  if not shown[ulid] then
-    local j = load(ulid)
-    if not (j and j.l and j.ag == agent) then
-      later('SREM', P .. 'la:' .. agent, ulid)   -- a leftover: each session of the agent would end over it
-    elseif num(j.e) < epoch then
-      local charge, record = 'L', ARGV[11]
-      if num(j.e) < back then charge, record = 'O', ARGV[13] end
-      table.insert(answer[1], release(j, now, now, charge, record, retry))
-    end
+for _, ulid in ipairs(others) do
+  local j = load(ulid)
+  if not (j and j.l and j.ag == agent) then
+    later('SREM', P .. 'la:' .. agent, ulid)   -- a leftover: each session of the agent would end over it
+  elseif num(j.e) < epoch then
+    local charge, record = 'L', ARGV[11]
+    if num(j.e) < back then charge, record = 'O', ARGV[13] end
+    table.insert(answer[1], release(j, now, now, charge, record, retry))
   end
 end
 write_attempts()

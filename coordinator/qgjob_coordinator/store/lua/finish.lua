@@ -17,13 +17,14 @@ local now, answer = ARGV[1], {}
 local retry = rules()
 local lessons = {}
 load_ahead(ARGV, RULES_END + 1, WIDTH)
+tokens_ahead(RULES_END + 1, WIDTH)
 -- What is learned is written last. That it can be is seen before the first job is changed.
+local teaches = false
 for i = RULES_END + 1, #ARGV, WIDTH do
-  if ARGV[i + 5] ~= '' then
-    call('HLEN', P .. 'est')
-    break
-  end
+  if ARGV[i + 5] ~= '' then teaches = true end
+  if string.find(ARGV[i + 7], 'device_error ', 1, true) == 1 then kept_of(ARGV[i]) end   -- for `broke_before`
 end
+if teaches then call('HLEN', P .. 'est') end
 for i = RULES_END + 1, #ARGV, WIDTH do
   local ulid, token, kind = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local j = load(ulid)

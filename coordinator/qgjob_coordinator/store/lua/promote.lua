@@ -1,14 +1,23 @@
 -- Puts waiting retries whose time has come on their queues.
 -- KEYS    1 prefix of the org
--- ARGV    1 now (ms) 2 at most so many
+-- ARGV    1 now (ms) 2 at most so many; then those of them that stay where they are: they can't be used
 -- RETURNS for each job promoted: ulid, attempts so far
 --!include lib/org
 local due = call('ZRANGEBYSCORE', P .. 'dl', '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
-local promoted, jobs = {}, {}
+local promoted, jobs, stay = {}, {}, {}
+for i = 3, #ARGV do stay[ARGV[i]] = true end
 -- All are read before the first is changed: one that can't be used leaves the others as they were.
-for i, ulid in ipairs(due) do jobs[i] = call('HMGET', P .. 'j:' .. ulid, 's', 'l', 'i', 'sb', 'av', 'v', 'n') end
-for i, ulid in ipairs(due) do
-  local key, v = P .. 'j:' .. ulid, jobs[i]
+for _, ulid in ipairs(due) do
+  if not stay[ulid] then
+    local v = call('HMGET', P .. 'j:' .. ulid, 's', 'l', 'i', 'sb', 'av', 'v', 'n')
+    if (v[1] or v[3]) and not (STATES[v[1]] and parts_of(v[3] or '')) then damaged() end
+    v[8] = ulid
+    jobs[#jobs + 1] = v
+  end
+end
+for _, v in ipairs(jobs) do
+  local ulid = v[8]
+  local key = P .. 'j:' .. ulid
   call('ZREM', P .. 'dl', ulid)
   if v[1] == 'q' then
     call('HDEL', key, 'nb')

@@ -8,6 +8,7 @@
 local now, answer = ARGV[1], {}
 local retry = rules()
 load_ahead(ARGV, RULES_END + 1, 6)
+tokens_ahead(RULES_END + 1, 6)
 for i = RULES_END + 1, #ARGV, 6 do
   local ulid, token = ARGV[i], ARGV[i + 1]
   local j = load(ulid)

@@ -15,8 +15,10 @@ local answer, specs = {}, {}
 load_ahead(ARGV, 5, 3)
 for i = 5, #ARGV, 3 do
   -- A group may have gone with its last job: its name comes from the spec.
-  local kept = call('GET', P .. 'd:' .. ARGV[i])
-  if kept then specs[ARGV[i]] = cjson.decode(string.match(kept, '^[^\n]*')) end
+  if ahead[ARGV[i]] then
+    local spec = cjson.decode(string.match(call('GET', P .. 'd:' .. ARGV[i]) or '', '^[^\n]*'))
+    specs[ARGV[i]] = type(spec.a) == 'string' and spec or damaged()
+  end
 end
 for i = 5, #ARGV, 3 do
   local ulid, meant, deadline = ARGV[i], ARGV[i + 1], ARGV[i + 2]

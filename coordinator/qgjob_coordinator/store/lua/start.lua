@@ -8,7 +8,11 @@ local now, answer, jobs = ARGV[1], {}, {}
 for i = 2, #ARGV, 3 do
   local key = P .. 'j:' .. ARGV[i]
   local v = call('HMGET', key, 's', 'l', 'rv', 'v', 'i', 'n')
-  if (not v[1]) ~= (not v[5]) then error('a record lacks what each job has', 0) end
+  if (v[1] or v[5]) and not (STATES[v[1]] and parts_of(v[5] or '')) then damaged() end
+  if v[2] and v[1] ~= 'c' then
+    v[8], v[9], v[10] = holder_of(v[2])
+    if not (v[8] and v[6]) then damaged() end
+  end
   v[7] = key
   jobs[ARGV[i]] = v
 end
@@ -16,15 +20,13 @@ for i = 2, #ARGV, 3 do
   local ulid, token = ARGV[i], ARGV[i + 1]
   local v = jobs[ulid]
   local word = 'STALE'
-  local held, agent, device
-  if v[2] and v[1] ~= 'c' then held, agent, device = holder_of(v[2]) end
-  if held == token and not v[3] then
+  if v[8] == token and not v[3] then
     if v[1] == 's' then
       local version = next_version(v[4])
       call('HSET', v[7], 's', 'r', 'st', ARGV[i + 2], 'v', version)
       v[1], v[4] = 'r', version
       moved(v[5], 's', 'r')   -- it begins with the gid
-      event(ulid, version, 'r', v[6], nil, device, agent)
+      event(ulid, version, 'r', v[6], nil, v[10], v[9])
       word = 'APPLIED'
     else
       word = 'REPLAYED'

@@ -1,19 +1,31 @@
 -- The end of an attempt: its record, the verdict or the way back to the queue. Needs lib/org.
 
+-- What a field has to look like, of those with which a command would fail in the middle of a script.
+local SHAPES = { n = '^%d+$', r = '^%d+$', tr = '^%d+$', ir = '^%d+$', ou = '^%d+$', qd = '^%d+$', ov = '^%S+ %S+' }
+
 -- A job's fields by name, and those of its lease; nil when there is no such job. (It reads all fields: on so small a
--- hash that is faster than naming them.)
+-- hash that is faster than naming them.) One that can't be used ends the script.
 local function fetch(ulid)
   local v = call('HGETALL', P .. 'j:' .. ulid)
   if #v == 0 then return nil end
   local j = { ulid = ulid }
-  for i = 1, #v, 2 do j[v[i]] = v[i + 1] end
-  j.g, j.o, j.p, j.mr, j.x = parts_of(j.i)
+  for i = 1, #v, 2 do
+    local name, value = v[i], v[i + 1]
+    local shape = SHAPES[name]
+    if shape and not string.find(value, shape) then damaged() end
+    j[name] = value
+  end
+  j.g, j.o, j.p, j.mr, j.x = parts_of(j.i or '')
+  if not (j.g and j.h and STATES[j.s or '']) then damaged() end
   if j.oc then j.oc = string.match(j.oc, '^%S+') end
   j.v = next_version(j.v)
   j.r = j.r or '1'
-  j.n = j.n or '0'
   if j.l and j.s == 'c' then j.last, j.l = j.l, nil end
-  if j.l then j.e, j.k, j.ag, j.dv, j.sa = lease_of(j.l) end
+  if j.l then
+    j.e, j.k, j.ag, j.dv, j.sa = lease_of(j.l)
+    if not (j.e and j.n) then damaged() end
+  end
+  j.n = j.n or '0'
   if not j.nd then j.f = string.sub(j.h, 1, PRINT) end
   return j
 end
@@ -30,6 +42,17 @@ local function load(ulid)
   ahead[ulid] = nil
   if j == nil then j = fetch(ulid) end
   return j or nil
+end
+
+-- What is kept of jobs, of those for which a script asks; read before the first is changed, as the jobs are.
+local kept_ahead = {}
+local function kept_of(ulid)
+  local kept = kept_ahead[ulid]
+  if not kept then
+    kept = call('GET', P .. 'd:' .. ulid) or ''
+    kept_ahead[ulid] = kept
+  end
+  return kept
 end
 
 local dkeys, dlines = {}, {}
@@ -200,8 +223,7 @@ end
 -- not written yet.) No text of a job's can look like a record: its quotation marks are escaped.
 local BROKE = '\n%[%d+,(%d+),"([^"]*)","[^"]*","[^"]*",[^,]*,[^,]*,[^,]*,"device_error"'
 local function broke_before(j)
-  local kept = call('GET', P .. 'd:' .. j.ulid) or ''
-  for round, agent in string.gmatch(kept, BROKE) do
+  for round, agent in string.gmatch(kept_of(j.ulid), BROKE) do
     if round == (j.ar or j.r) and agent == j.ag then return true end
   end
   return false
@@ -307,6 +329,12 @@ end
 -- Whether an ended attempt of the job had this token.
 local function had_token(j, token)
   if ended_here[j.ulid .. ' ' .. token] or (j.last and holder_of(j.last) == token) then return true end
-  local kept = call('GET', P .. 'd:' .. j.ulid)
-  return bool(kept) and bool(string.find(kept, '","' .. token .. '",', 1, true))
+  return bool(string.find(kept_of(j.ulid), '","' .. token .. '",', 1, true))
+end
+-- Asks it of all jobs of a call that no attempt with the token holds, before the first of them is changed.
+local function tokens_ahead(first, width)
+  for i = first, #ARGV, width do
+    local j = ahead[ARGV[i]]
+    if j and j.k ~= ARGV[i + 1] then had_token(j, ARGV[i + 1]) end
+  end
 end

@@ -147,12 +147,16 @@ local function submitted(gid, order, priority, retries, x)
   if x then return field .. ' ' .. x end
   return field
 end
--- The same apart; what was expected is nil when nothing was known.
+-- The same apart; what was expected is nil when nothing was known. All are nil of a field that can't be read.
 local function parts_of(field)
-  local gid, order, priority, retries, x = string.match(field, '^(%S+) (%S+) (%S+) (%S+) ?(%S*)$')
+  local gid, order, priority, retries, x = string.match(field, '^([edb]%S*) (%d+) ([123]) (%d+) ?(%S*)$')
   if x == '' then x = nil end
   return gid, order, priority, retries, x
 end
+
+-- Ends a script, before it has changed anything: one record that can't be used leaves the others as they were.
+local function damaged() error('a record lacks what each job has', 0) end
+local STATES = { q = true, s = true, r = true, c = true, f = true, x = true }
 
 -- How a test is named among the estimates of an org, the hash `est`: the letter of its target, the digest of its path.
 local function test_of(gid, hash) return string.sub(gid, 1, 1) .. string.sub(hash, PRINT - PATH + 1, PRINT) end

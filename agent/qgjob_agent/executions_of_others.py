@@ -60,7 +60,8 @@ def _hand_on(execution: Execution, evidence: EvidenceTaker, settled: set[str]) -
 
 
 def _begun(execution: PlannedExecution, index: int) -> bool:
+    """False too for one that was told long ago, and whose place is taken away since: it has no more to hand on."""
     try:
-        return execution.claim(index) == names.BEGUN
+        return execution.claim(index) == names.BEGUN and execution.attempt_dir(index).exists()
     except OSError:  # the disk does not say: what is there is looked at
         return True

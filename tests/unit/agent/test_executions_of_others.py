@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from qgjob_agent import execution_dir as names
 from qgjob_agent.core.events import AttemptStarted
+from qgjob_agent.core.values import Assignment
 from qgjob_agent.executions_of_others import end_of_others
 from qgjob_agent.process_tree import hunt, marked
 from tests.fakes.agent_core import assignment
@@ -65,6 +66,36 @@ async def test_of_a_run_each_attempt_that_had_begun_keeps_its_own(tmp_path: Path
     assert not hunt(names.MARKER, execution.path.name, None, DEADLINE_SECONDS)
     assert shelves.coordinator.got == [("b", {"shot.png": b"of 1"}, [])], "the first is told, the third had not begun"
     assert list((tmp_path / "runs").iterdir()) == []
+    assert execution.process is not None
+    execution.process.wait(DEADLINE_SECONDS)
+
+
+class Given:
+    """Whose evidence was given to the keeper."""
+
+    def __init__(self) -> None:
+        self.tokens: list[str] = []
+
+    def take(self, what: Assignment, _files: Path, _output: Path, _end: object, _began_at_ms: int = 0) -> None:
+        self.tokens.append(what.token)
+
+
+async def test_of_one_that_was_told_long_ago_nothing_is_handed_on(tmp_path: Path) -> None:
+    """Its result has left the spool, and what was kept of it is away: all that is known is that it began."""
+    phones, given = Phones(tmp_path), Given()
+    runner = phones.runner()
+    runner.start(PHONE, [phones.job("a"), phones.job("b", json.dumps({"until": str(tmp_path / "never")}))])
+    await until(
+        lambda: [each.token for each in phones.events if isinstance(each, AttemptStarted)] == ["a", "b"],
+        "no second one",
+    )
+    execution = runner._attempts["b"][0].execution
+    runner.settled("a")
+    runner.told("a")
+    await until(lambda: not execution.attempt_dir(0).exists(), "it is not taken away")
+    await runner.close()
+    await end_of_others(tmp_path / "runs", 0.2, structlog.get_logger(), given, set())
+    assert given.tokens == ["b"]
     assert execution.process is not None
     execution.process.wait(DEADLINE_SECONDS)
 

@@ -11,6 +11,7 @@ from rich.text import Text
 from qgjob._enums import FindingLevel
 from qgjob.cli.clean import clean
 from qgjob.cli.doctor_findings import Told
+from qgjob.cli.tables import shown
 
 _STYLES = {
     FindingLevel.OK: "green",
@@ -44,7 +45,7 @@ class Report:
                 row.append(" " * (_LEVEL_WIDTH + 1 - row.cell_len))
                 row.append(("" if number else each.check).ljust(check_width + 1))
                 row.append(line.plain, style=style)
-                yield row
+                yield shown(row)
         yield Text(summary(self._found))
 
     def _words(self, each: Told) -> str:

@@ -15,6 +15,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.text import Text
 
 from qgjob.cli.clean import clean
+from qgjob.cli.guard import present
 from qgjob.cli.moments import dated, distance
 
 _GAP = 1
@@ -189,4 +190,10 @@ def _line(parts: Sequence[tuple[Text, int]]) -> Text:
         line.append_text(text)
         line.append(" " * (max(width - text.cell_len, 0) + _GAP))
     line.rstrip()
-    return line
+    return shown(line)
+
+
+def shown(line: Text) -> Text:
+    """A whole line of a drawing as the `Guard` lets it through: what is wrapped may begin with anything."""
+    said = present().line(line.plain)
+    return line if said == line.plain else Text(said, style=line.style, no_wrap=True, overflow="ignore")

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from rich.console import Console, RenderableType
 
+from qgjob import FindingLevel
 from qgjob.cli.ci_words import Ci, Hidden
 from qgjob.cli.clean import clean
+from qgjob.cli.doctor_findings import Told
+from qgjob.cli.doctor_view import Report
 from qgjob.cli.guard import Guard, guarding
+from qgjob.cli.render import facts, grid
+from qgjob.cli.tables import Column
 from qgjob_proto.v1 import types_pb2
 from tests.fakes.coordinator_services import FakeCoordinator
 from tests.unit.cli.conftest import COMMON, Command
@@ -128,6 +135,29 @@ def test_a_line_for_github_is_broken_where_it_would_be_a_command(said: str, show
         assert clean(said) == shown
         assert clean(shown) == shown
     assert "##[" not in shown
+
+
+WRAPPED = "so it goes on " * 3 + "::error::pwned " * 8
+FOUND = Told("config", FindingLevel.WARNING, None, None, WRAPPED, WRAPPED)
+
+
+@pytest.mark.parametrize("width", range(40, 90, 5))
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        facts([("error", WRAPPED)]),
+        grid([Column("DEVICE"), Column("REASON", least=12, wraps=True)], [["", WRAPPED]]),
+        Report([FOUND], several=False),
+    ],
+    ids=["facts", "grid", "report"],
+)
+def test_no_line_that_is_wrapped_begins_with_a_command_for_github(drawn: RenderableType, width: int) -> None:
+    console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None)
+    with guarding(Guard(Ci.GITHUB)), console.capture() as capture:
+        console.print(drawn)
+    lines = capture.get().splitlines()
+    assert len(lines) >= 3
+    assert [line for line in lines if line.lstrip().startswith("::")] == []
 
 
 def test_another_thread_draws_for_the_same_ci() -> None:

@@ -8,6 +8,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
+from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import monotonic_seconds, wall_ms
 from qgjob_agent.execution_records import ExecutionResult
 from qgjob_agent.process_tree import kill_descendants
@@ -44,6 +45,7 @@ class ExecutionWatch:
         self._log = log
         self._stopped = StoppedWatch(execution.limits(now := monotonic_seconds()), now)
         self._overdue: Overdue | None = None
+        self._printed_at = 0
         self._execution = execution
         self._work = work
         self._pause_seconds = pause_seconds
@@ -82,11 +84,16 @@ class ExecutionWatch:
         """What the command says in its file of events."""
         self._stopped.take(event, monotonic_seconds())
 
-    def heard(self) -> None:
-        """The command has printed something."""
-        self._stopped.heard(monotonic_seconds())
+    def _hear(self) -> None:
+        """What its supervisor has heard, be it kept or not, is seen by the time of its output."""
+        with contextlib.suppress(OSError):  # nothing printed yet
+            printed_at = (self._execution.path / names.OUTPUT).lstat().st_mtime_ns
+            if printed_at != self._printed_at:
+                self._printed_at = printed_at
+                self._stopped.heard(monotonic_seconds())
 
     def _tick(self) -> None:
+        self._hear()
         self._wake()
         self._look()
         self.living.look()

@@ -30,19 +30,18 @@ class LogFollower:
         self._sink = sink
         self._offset = 0
 
-    def read(self) -> bool:
-        """Passes on the latest piece, if there is something new; False if there is not."""
+    def read(self) -> None:
+        """Passes on the latest piece, if there is something new."""
         try:
             with opened(self._path) as file:
                 size = os.fstat(file.fileno()).st_size
                 if size <= self._offset:
-                    return False
+                    return
                 start = max(self._offset, size - _PIECE_BYTES)
                 data = os.pread(file.fileno(), size - start, start)
         except OSError:
-            return False  # nothing printed yet
+            return  # nothing printed yet
         self._pass_on(start, data)
-        return True
 
     def note(self, text: str) -> None:
         """Passes on a line of our own, after what was printed."""

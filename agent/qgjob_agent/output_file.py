@@ -9,7 +9,10 @@ _TAIL_BYTES = 65_536
 
 
 class OutputFile:
-    """The output up to a limit. Of what comes after it only the end is kept, and added when the execution is over."""
+    """The output up to a limit. Of what comes after it only the end is kept, and added when the execution is over.
+
+    The file's time of change says when something was printed, also after the limit.
+    """
 
     def __init__(self, path: str, limit: int) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -32,6 +35,8 @@ class OutputFile:
         if data:
             self._left_out += len(data)
             self._tail = (self._tail + data)[-_TAIL_BYTES:]
+            with contextlib.suppress(OSError):
+                os.utime(self._fd)
 
     def close(self) -> int:
         """Adds the end of what was left out. Gives how many bytes are missing in the end, the disk having refused."""

@@ -3,7 +3,9 @@
 A test is of the same user as its supervisor, and can stop it (SIGSTOP) again and again, faster than the daemon wakes
 it. Then no limit and no cancel is more than a word to it. So the daemon counts along. What should have been ended by
 now, to the last of the grace, is ended in the supervisor's place once that was found stopped so many times since. One
-that nobody stops is never found so, however slow its host is. Pure; seconds of clock.py's clock.
+that nobody stops is never found so, however slow its host is. One that was found running at some looks in a row had the
+time to do what was due, so as far as it knows nothing is: how often it was stopped before is forgotten. Pure; seconds
+of clock.py's clock.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ LOOK_SECONDS = 1.0
 LOOKS_AFTER_LIMIT = 10
 LOOKS_AFTER_CANCEL = 3
 """Fewer: at the end of a lease its attempts soon run elsewhere."""
+LOOKS_OF_A_RUNNING_ONE = 10
+"""In a row: a loop that stops it as often as not shows as many once in a thousand times."""
 _MOST_SECONDS = 1e12
 
 
@@ -94,7 +98,7 @@ class StoppedWatch:
         self._attempts = AttemptWatch(limits.each, limits.began_at, limits.first_seconds, limits.last_seconds)
         self._attempts.heard(now)
         self._overdue: Overdue | None = None
-        self._times_stopped = 0
+        self._times_stopped = self._times_running = 0
         self._look_at = 0.0
 
     def take(self, event: dict[str, Any], now: float) -> None:
@@ -113,11 +117,17 @@ class StoppedWatch:
         """
         overdue, looks = self._due(now, asked)
         if overdue != self._overdue:
-            self._overdue, self._times_stopped, self._look_at = overdue, 0, now + LOOK_SECONDS
+            self._overdue, self._look_at = overdue, now + LOOK_SECONDS
+            self._times_stopped = self._times_running = 0
         if overdue is None or now < self._look_at:
             return None
         self._look_at = now + LOOK_SECONDS
-        self._times_stopped += stopped()
+        if stopped():
+            self._times_stopped, self._times_running = self._times_stopped + 1, 0
+        else:
+            self._times_running += 1
+            if self._times_running >= LOOKS_OF_A_RUNNING_ONE:
+                self._times_stopped = 0
         return overdue if self._times_stopped >= looks else None
 
     def _due(self, now: float, asked: Mapping[int | None, Asked]) -> tuple[Overdue | None, int]:

@@ -168,8 +168,7 @@ class CommandRunner:
     def _look(self, attempt: _Attempt) -> None:
         execution = attempt.execution
         self._last_looks.look(execution, execution.assignment.device_id, lambda _: execution.output_dir)
-        if attempt.follower.read():
-            attempt.watch.heard()
+        attempt.follower.read()
 
     def _on_end(self, attempt: _Attempt) -> None:
         self._work.spawn(self._settle(attempt), "execution-end")

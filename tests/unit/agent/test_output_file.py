@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+import pytest
 
 from qgjob_agent.output_file import OutputFile
 from tests.fakes.file_room import room_for
@@ -26,3 +29,16 @@ def test_what_a_full_disk_refused_is_counted(tmp_path: Path) -> None:
     with room_for(5):
         lost = output.close()
     assert ((tmp_path / "output").read_bytes(), lost) == (b"01234", 8)
+
+
+@pytest.mark.parametrize("how", ["over the limit", "refused by the disk"])
+def test_when_something_was_printed_is_seen_though_nothing_more_is_kept(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "output"
+    output = OutputFile(str(path), 10)
+    with room_for(5 if how == "refused by the disk" else 1_000):
+        output.write(b"0123456789abc")
+    kept = path.read_bytes()
+    os.utime(path, ns=(0, 0))
+    output.write(b"more")
+    assert (path.read_bytes(), path.stat().st_mtime_ns > 0) == (kept, True)
+    output.close()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -18,7 +20,15 @@ from qgjob_agent.execution_folder import ExecutionFolder
 from qgjob_agent.execution_records import result_of
 from qgjob_agent.executions import Command, Execution
 from qgjob_agent.process_tree import hunt
-from qgjob_agent.stopped_supervisor import LOOKS_AFTER_CANCEL, LOOKS_AFTER_LIMIT, Asked, Limits, Overdue, StoppedWatch
+from qgjob_agent.stopped_supervisor import (
+    LOOKS_AFTER_CANCEL,
+    LOOKS_AFTER_LIMIT,
+    LOOKS_OF_A_RUNNING_ONE,
+    Asked,
+    Limits,
+    Overdue,
+    StoppedWatch,
+)
 from tests.fakes.agent_core import assignment
 from tests.fakes.agent_process import alive
 from tests.fakes.waiting import until
@@ -73,10 +83,33 @@ def test_what_came_first_is_why() -> None:
     assert first_ended(one(10.0), {None: revoked(9.0, 60.0)}) == (22.0, Overdue(names.CANCELLED, 0, "revoked"))
 
 
-def test_it_is_looked_at_again_and_again_since_a_test_stops_it_when_it_likes() -> None:
-    watch, looks = one(1.0, spare=0.0), iter([True, False] * 100)
-    ended = [at for at in range(60) if watch.look(float(at), {}, lambda: next(looks))]
-    assert ended[0] == 1 + 2 * LOOKS_AFTER_LIMIT - 1
+def looks_until_ended(looks: Iterable[bool]) -> int | None:
+    """How many looks it takes where the supervisor is found so at one after the other; None where it is not ended."""
+    watch = one(1.0, spare=0.0)
+    assert watch.look(1.0, {}, lambda: True) is None, "that it is due is no look yet"
+    for number, stopped in enumerate(looks, 1):
+        if watch.look(1.0 + number * stopped_supervisor.LOOK_SECONDS, {}, lambda stopped=stopped: stopped):
+            return number
+    return None
+
+
+@pytest.mark.parametrize("awake", range(LOOKS_OF_A_RUNNING_ONE))
+def test_it_is_looked_at_again_and_again_since_a_test_stops_it_when_it_likes(awake: int) -> None:
+    period = [True] + [False] * awake
+    assert looks_until_ended(period * 1_000) == (LOOKS_AFTER_LIMIT - 1) * len(period) + 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_loop_that_leaves_it_awake_at_half_of_the_looks_gains_little(seed: int) -> None:
+    stops = Random(seed)  # noqa: S311 - no secret
+    assert (looks_until_ended(stops.random() < 0.5 for _ in range(1_000)) or 1_000) < 10 * LOOKS_AFTER_LIMIT
+
+
+def test_one_that_had_the_time_to_do_what_was_due_is_charged_with_no_stop_of_before() -> None:
+    """Nothing was due, as it counts: of what is printed it hears more."""
+    apart = [*[True] * (LOOKS_AFTER_LIMIT - 1), *[False] * LOOKS_OF_A_RUNNING_ONE]
+    assert looks_until_ended(apart * 100) is None
+    assert looks_until_ended([*apart, *[True] * 100]) == len(apart) + LOOKS_AFTER_LIMIT
 
 
 def test_what_is_printed_is_not_silent() -> None:
@@ -156,6 +189,27 @@ def test_no_test_says_in_the_place_of_its_supervisor_that_it_was_kept_stopped() 
 
 
 # ---- in a runner ----
+
+
+async def test_what_is_printed_after_all_that_is_kept_of_it_is_not_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard, hear = list[float](), StoppedWatch.heard
+    monkeypatch.setattr(StoppedWatch, "heard", lambda self, now: (heard.append(now), hear(self, now)))
+    told = Told()
+    chatty = "head -c 10000 /dev/zero; while :; do echo more; sleep 0.05; done"
+    runner = runner_of(told, tmp_path, "sh", "-c", chatty)
+    runner.start(DEVICE, [assignment("t1")])
+    output = runner._attempts["t1"].execution.path / names.OUTPUT
+    try:
+        await until(lambda: output.exists() and output.stat().st_size == 10_000, "it does not come to the limit")
+        heard.clear()
+        await until(lambda: len(heard) > 5, "it is not heard any more")
+        assert output.stat().st_size == 10_000
+    finally:
+        runner.kill("t1", DeathCause.REVOKED, 0.0)
+        await until(lambda: any(isinstance(each, AttemptKilled) for each in told.events), "it does not end")
+        await runner.close()
 
 
 @pytest.fixture

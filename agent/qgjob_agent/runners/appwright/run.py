@@ -92,9 +92,8 @@ class Run:
 
     def read(self) -> list[AttemptEvent]:
         """What happened since the last look. The log that belongs to it is passed on before."""
-        printed = [each.follower.read() for each in self.left]
-        if self.watch is not None and any(printed):
-            self.watch.heard()
+        for each in self.left:
+            each.follower.read()
         told: list[AttemptEvent] = []
         for event in self._events.read():
             if self.watch is not None:

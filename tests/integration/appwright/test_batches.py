@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from qgjob_agent.clock import wall_ms
 from qgjob_agent.core.events import AttemptProgressed
 from qgjob_agent.core.values import Outcome
+from qgjob_agent.executions import Several
+from qgjob_agent.runners.appwright import launching
 from tests.fakes.waiting import until
 from tests.integration.appwright.conftest import MakeLab
 from tests.integration.appwright.files import FAILING, HEAD, SOUND, TWO, Kept, costs_little, outcomes, start
@@ -75,14 +80,21 @@ async def test_a_file_that_can_not_be_loaded_is_named_and_the_others_run(make_la
     assert "SyntaxError" in (lab.told.finished("b").error or "")
 
 
-async def test_a_file_that_hangs_while_it_is_loaded_is_the_only_one_that_runs_over_its_time(make_lab: MakeLab) -> None:
-    """Playwright loads all files of a run before the first begins, and nobody can say which of them hangs."""
+async def test_a_file_that_hangs_while_it_is_loaded_is_the_only_one_that_runs_over_its_time(
+    make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Playwright loads all files of a run before the first begins, and nobody can say which of them hangs.
+
+    The run of all is over its limit soon; alone, those that are sound have all the time that they need.
+    """
+    firsts = iter([4.0])
+    monkeypatch.setattr(launching, "Several", lambda limits, first, last: Several(limits, next(firsts, first), last))
     lab = await make_lab({"a.spec.ts": SOUND, "b.spec.ts": "for (;;);\n", "c.spec.ts": SOUND})
     assert lab.runner is not None
-    limits = {"a": 8_000, "b": 4_000, "c": 60_000}
-    lab.runner.start(DEVICE, [lab.job(f"{name}.spec.ts", timeout_ms=ms) for name, ms in limits.items()])
-    await lab.ended(*limits)
-    assert outcomes(lab, *limits) == [Outcome.PASSED, Outcome.TIMED_OUT, Outcome.PASSED]
+    a, b, c = lab.job("a.spec.ts"), lab.job("b.spec.ts", timeout_ms=4_000), lab.job("c.spec.ts")
+    lab.runner.start(DEVICE, [replace(a, silence_timeout_ms=4_000), b, c])
+    await lab.ended(*"abc")
+    assert outcomes(lab, *"abc") == [Outcome.PASSED, Outcome.TIMED_OUT, Outcome.PASSED]
     assert "before its first test began" in (lab.told.finished("b").error or "")
 
 

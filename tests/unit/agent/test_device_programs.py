@@ -39,7 +39,7 @@ async def test_nothing_of_it_lives_afterwards(tmp_path: Path, how: str) -> None:
     running = asyncio.create_task(
         run_program(["sh", "-c", script], environ, 1.0 if how == "too late" else 60.0, advice=ADVICE)
     )
-    await until((tmp_path / "up").exists, "it does not run", seconds=10)
+    await until(lambda: (tmp_path / "up").exists() or running.done(), "it does not run")
     if how == "cancelled":
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -82,13 +82,14 @@ async def test_who_cancels_twice_waits_for_its_death_too(tmp_path: Path, monkeyp
             os.killpg(group, signal.SIGKILL)
         return True
 
+    monkeypatch.setattr(program, "_DEATH_SECONDS", 600.0)
     monkeypatch.setattr(program, "_kill", kill)
     monkeypatch.setattr(program, "_lives", lives)
     script = f"touch {tmp_path}/up; sleep 300"
     running = asyncio.create_task(run_program(["sh", "-c", script], ENVIRON, 60.0, advice=ADVICE))
-    await until((tmp_path / "up").exists, "it does not run", seconds=10)
+    await until((tmp_path / "up").exists, "it does not run")
     running.cancel()
-    await until(lambda: looks, "nobody looks", seconds=10)
+    await until(lambda: looks, "nobody looks")
     for _ in range(3):
         running.cancel()
         await asyncio.sleep(0)

@@ -24,7 +24,7 @@ from qgjob_agent.runners.appwright.leaving import Leaving
 from qgjob_agent.runners.appwright.run import Attempt, Run
 from qgjob_agent.runners.last_looks import NAME
 from tests.fakes.agent_core import assignment
-from tests.fakes.waiting import until
+from tests.fakes.waiting import DEADLINE_SECONDS, until
 from tests.unit.agent.test_appwright_runner import DEVICE, Bench, idle
 from tests.unit.agent.test_command_runner import Told, runner_of
 
@@ -68,7 +68,8 @@ def files_of(bench: Bench, index: int = 0) -> Path:
 
 
 def hanging(bench: Bench, token: str = "a") -> Assignment:  # noqa: S107 - an attempt's
-    return replace(bench.job(token, HANGS), timeout_ms=200)
+    """Over its limit soon after it has begun, however late that is."""
+    return replace(bench.job(token, HANGS), silence_timeout_ms=200)
 
 
 async def test_what_hangs_is_seen_before_it_is_ended_and_what_passes_is_not(bench: Bench) -> None:
@@ -143,7 +144,7 @@ async def test_the_next_daemon_looks_where_the_one_before_did_not(
     assert (files_of(bench) / NAME).read_bytes() == PICTURE
     await idle(second)
     assert process is not None
-    process.wait(10)
+    process.wait(DEADLINE_SECONDS)
 
 
 async def test_a_command_that_hangs_is_seen_too(tmp_path: Path) -> None:
@@ -163,9 +164,14 @@ async def test_a_picture_goes_nowhere_but_into_the_test_s_own_folder(tmp_path: P
     elsewhere.mkdir()
     put = {"a link": f"ln -s {elsewhere}", "nothing": "test -n"}[theirs]
     command = f'rmdir "$QGJOB_OUTPUT_DIR"; {put} "$QGJOB_OUTPUT_DIR"; sleep 60'
-    runner = runner_of(told, tmp_path, "sh", "-c", command, screens=Screens())
+    screens = Screens()
+    screens.may_answer.clear()
+    runner = runner_of(told, tmp_path, "sh", "-c", command, screens=screens)
     runner.start(DEVICE, [replace(assignment("t1"), timeout_ms=300)])
+    folder = runner._attempts["t1"].execution.output_dir
     with capture_logs() as lines:
+        await until(lambda: folder.is_symlink() or not folder.exists(), "it does not put anything there")
+        screens.may_answer.set()
         await until(lambda: any(isinstance(x, AttemptFinished) for x in told.events), "it does not end")
     assert list(elsewhere.iterdir()) == []
     assert [each["event"] for each in lines] == ["last_look_failed"]

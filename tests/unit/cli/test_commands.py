@@ -10,7 +10,9 @@ import threading
 
 import grpc
 import pytest
+from tenacity import stop_after_attempt
 
+from qgjob import _failover
 from qgjob.cli import main, runner
 from qgjob_coordinator.store import connection
 from qgjob_proto.v1 import jobs_pb2, types_pb2
@@ -627,7 +629,7 @@ def test_an_outage_is_told_once_and_outlived(fake: FakeCoordinator, qgjob: Comma
 
 
 def test_no_coordinator(qgjob: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("QGJOB_TIMEOUT_SECONDS", "0.3")
+    monkeypatch.setattr(_failover, "stop_before_delay", lambda _: stop_after_attempt(2))
     result = qgjob("stats", "--coordinator=127.0.0.1:1")
     assert (result.code, result.out) == (1, "")
     assert "error: no coordinator answers at 127.0.0.1:1" in result.err

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from typing import Any
 
 import pytest
 
+from qgjob import UnavailableError
+from qgjob._failover import Failover
 from qgjob_proto.v1 import jobs_pb2
 from tests.fakes.coordinator_fleet import RefusalError
 from tests.fakes.coordinator_services import FakeCoordinator
@@ -156,17 +160,27 @@ def test_fail_fast_ends_the_others_when_a_coordinator_is_back(
     fake: FakeCoordinator, qgjob: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is a part of the wait: to give it up would let them go on, and hide the verdict that it is for."""
-    monkeypatch.setenv("QGJOB_TIMEOUT_SECONDS", "0.1")
-    cancel, asked_at = fake.cancel_jobs, list[float]()
+    cancel, call, given_up = fake.cancel_jobs, Failover.call, threading.Event()
 
     async def cancel_jobs(request: jobs_pb2.CancelJobsRequest) -> jobs_pb2.CancelJobsResponse:
-        asked_at.append(time.monotonic())
-        if asked_at[-1] - asked_at[0] < 0.3:
+        if not given_up.is_set():
             raise RefusalError("UNAVAILABLE", "away")
         return await cancel(request)
 
+    async def call_once(self: Failover, method: str, request: Any, **options: Any) -> Any:
+        """The first cancel is asked for in vain for as long as a call is."""
+        if method != "CancelJobs" or given_up.is_set():
+            return await call(self, method, request, **options)
+        try:
+            return await call(self, method, request, within_seconds=0.1)
+        except UnavailableError:
+            given_up.set()
+            raise
+
+    monkeypatch.setattr(Failover, "call", call_once)
     fake.cancel_jobs = cancel_jobs  # type: ignore[method-assign]
     fake.in_loop(lambda: autoplay(fake, {"bad": ("failed", "test_failed"), "slow": ("", "")}))
     result = qgjob("run", *COMMON, "--run-id=r1", "--test=bad", "--test=slow", "--fail-fast", "-o", "json")
     assert result.code == 10
     assert [job["status"] for job in result.json["jobs"]] == ["failed", "cancelled"]
+    assert given_up.is_set()

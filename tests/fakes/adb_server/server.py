@@ -24,6 +24,8 @@ VERSION = 41
 _FEATURES = (  # of the server itself
     "abb,abb_exec,apex,cmd,fixed_push_mkdir,fixed_push_symlink_timestamp,ls_v2,push_sync,remount_shell,shell_v2,stat_v2"
 )
+_TURNS_TO_SERVE = 4
+"""Of the event loop, from when it has taken a connection. One whose server is closed before is never closed itself."""
 _WAITED_FOR = frozenset({"any", "bootloader", "device", "disconnect", "recovery", "rescue", "sideload"})
 
 
@@ -95,6 +97,10 @@ class FakeAdbServer:
         server, self._server = self._server, None
         if server is None:
             return
+        for listening in server.sockets:  # it takes no more; what it has taken comes to `_accepted`, which closes it
+            asyncio.get_running_loop().remove_reader(listening.fileno())
+        for _ in range(_TURNS_TO_SERVE):
+            await asyncio.sleep(0)
         server.close()
         for task in self._tasks:
             task.cancel()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import socket
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -67,3 +71,21 @@ async def test_the_real_one_answers_as_recorded(scene: str) -> None:
         pytest.skip(f"this machine has another adb than was recorded: {here}, and not {recorded['version']}")
     async with real_lab() as lab:
         assert await play(scene, lab) == recorded["scenes"][scene]
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_a_connection_that_it_has_just_taken_is_closed_with_it(turns: int) -> None:
+    """After so many turns of its loop. Else another test would be told of it, whenever what is left is collected."""
+
+    async def met_and_stopped() -> None:
+        async with FakeAdbServer() as fake:
+            with socket.create_connection(("127.0.0.1", fake.port)):
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                await fake.stop()
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        asyncio.run(met_and_stopped())
+        gc.collect()
+    assert [str(each.message) for each in told if each.category is ResourceWarning] == []

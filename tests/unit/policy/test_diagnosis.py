@@ -331,10 +331,25 @@ def test_where_the_devices_of_a_target_run_tests_in_two_ways_that_is_told() -> N
     assert found.found == "1 device has the runner appwright, 2 devices have the runner command: a job may get either"
     assert "--require=runner=appwright" in (found.advice or "")
     elsewhere = [replace(each, target=Target.EMULATOR) for each in more]
-    unsaid = replace(more[0], labels={})
     away = replace(more[0], state=DeviceState.OFFLINE)
-    for others in (elsewhere, [unsaid], [away]):
+    for others in (elsewhere, [away]):
         assert [f.level for f in judged_runners(first, *others)] == [Level.OK]
+
+
+def test_devices_that_say_no_runner_beside_others_may_pass_tests_without_running_them() -> None:
+    real = replace(DEVICE, labels={"runner": "command"})
+    unsaid = [replace(DEVICE, device_id=f"d{number}", agent_id="a2") for number in (2, 3)]
+    (found,) = judged_runners(real, *unsaid)
+    assert (found.level, found.subject) == (Level.WARNING, "device")
+    assert found.found == (
+        "1 device has the runner command, 2 devices say no runner (simulated, or of an older agent): "
+        "a job may get either, and tests may pass on those that say none without being run"
+    )
+    assert "--require=runner=command" in (found.advice or "")
+    assert "1 device says no runner" in judged_runners(real, unsaid[0])[0].found
+    assert [f.level for f in judged_runners(*unsaid)] == [Level.OK]  # a fleet that is all simulated is so on purpose
+    apart = [replace(each, target=Target.EMULATOR) for each in unsaid]
+    assert [f.level for f in judged_runners(real, *apart)] == [Level.OK]
 
 
 def held(agents: list[Agent], shown: list[Device]) -> list[tuple[str | None, str, str | None]]:

@@ -20,6 +20,7 @@ _HELD = {
 }
 RUNNER_LABEL = "runner"
 """With it agents say how they run tests; simulated ones and older ones do not."""
+_NO_RUNNER = "say{} no runner (simulated, or of an older agent)"
 _ENDS = {HoldKind.RESERVED: "release"}
 _OWN = (None, HoldKind.BAD)
 """Then the reason that a device shows is that of its health."""
@@ -88,20 +89,29 @@ def _holds(present: Sequence[Device], draining: Set[str], now: int) -> list[Find
 
 
 def _runners(present: Sequence[Device]) -> list[Finding]:
-    """Targets whose devices run tests in several ways: what is written for one is nothing to the other."""
+    """Targets whose devices run tests in several ways: what is written for one is nothing to the other.
+
+    One that says no runner may pass what it does not run: beside one that runs tests that is a warning.
+    """
     check = "devices.runners"
     by_target: dict[str, Counter[str]] = defaultdict(Counter)
     for d in present:
-        if d.state is not DeviceState.OFFLINE and (runner := d.labels.get(RUNNER_LABEL)):
-            by_target[d.target.value][runner] += 1
+        if d.state is not DeviceState.OFFLINE:
+            by_target[d.target.value][d.labels.get(RUNNER_LABEL, "")] += 1
     found = []
     for target, numbers in sorted(by_target.items()):
         if len(numbers) == 1:
             continue
+        unsaid = numbers.pop("", 0)
         have = [
             f"{count(number, 'device')} {'has' if number == 1 else 'have'} the runner {runner}"
             for runner, number in sorted(numbers.items())
         ]
         end = f"a job asks for one with `--require={RUNNER_LABEL}={min(numbers)}`"
-        found.append(note(check, f"{', '.join(have)}: a job may get either", end, target))
+        if not unsaid:
+            found.append(note(check, f"{', '.join(have)}: a job may get either", end, target))
+            continue
+        have.append(f"{count(unsaid, 'device')} {_NO_RUNNER.format('s' if unsaid == 1 else '')}")
+        risk = "a job may get either, and tests may pass on those that say none without being run"
+        found.append(warning(check, f"{', '.join(have)}: {risk}", end, target))
     return told(found) or [fine(check, "the devices of a target run tests in one way")]

@@ -71,6 +71,7 @@ class AgentConfig(Table):
     appwright: AppwrightConfig = AppwrightConfig()
     evidence: EvidenceConfig = EvidenceConfig()
     devices: tuple[DeviceConfig, ...] = ()
+    _sources: Sources = PrivateAttr(default_factory=lambda: Sources(DEFAULTS))
     _test_environ: dict[str, str] = PrivateAttr(default_factory=dict)
     _environ: dict[str, str] = PrivateAttr(default_factory=dict)
 
@@ -85,6 +86,18 @@ class AgentConfig(Table):
     def environ(self) -> dict[str, str]:
         """The agent's own environment, for programs of this host that are no tests."""
         return self._environ
+
+    @property
+    def from_environment(self) -> Mapping[str, Found]:
+        """The settings that the environment or `.env` has, which go before those of the file: by `table.name`."""
+        return self._sources.found
+
+    def source_of(self, name: str) -> str:
+        """Where a setting that is in no table is from: the environment, the path of a file, or the defaults."""
+        found = self._sources.found.get(name)
+        if found is not None:
+            return found.source
+        return self._sources.file if name in self.model_fields_set else DEFAULTS
 
     def inheriting(self, environ: Mapping[str, str]) -> AgentConfig:
         """The same settings, for an agent with this environment."""
@@ -188,6 +201,7 @@ def load_config(
     if isinstance(raw.get("coordinator"), str):
         raw["coordinator"] = split_list(raw["coordinator"], words=False)
     config = _validated(raw, in_file, sources)
+    config._sources = sources  # noqa: SLF001 - of this module
     wrong = list(wrong_together(config, sources))
     config = _complete(config, sources.found, path.parent if path is not None else cwd, cwd, environ)
     wrong += wrong_state_dir(config, sources)

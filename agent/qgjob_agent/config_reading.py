@@ -33,13 +33,13 @@ class Sources:
         """The error of a setting, with its name and value as they are where it was set."""
         found = next((self.found[each] for each in _outward(setting) if each in self.found), None)
         shown = found.value if found is not None else value
-        if shown is not None and _is_secret(setting):
+        if shown is not None and is_secret(setting):
             shown = "(hidden)"
         name, source = (setting, self.file) if found is None else (found.name, found.source)
         return ConfigError(name, shown, source, problem)
 
 
-def _is_secret(setting: str) -> bool:
+def is_secret(setting: str) -> bool:
     """Also what is no setting, in a table that has secrets: it may be the name of one with a slip."""
     table, _, name = setting.partition(".")
     unknown = table == "browserstack" and name not in BrowserStackConfig.model_fields

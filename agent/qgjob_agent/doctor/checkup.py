@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from qgjob_agent.doctor import android, android_devices, appium_adb, apple, appw
 from qgjob_agent.doctor.findings import Finding, fine, problem, warning
 from qgjob_agent.doctor.host import Host
 from qgjob_agent.errors import AgentError, ConfigErrors
+from qgjob_agent.setting_words import ENVIRONMENT
 
 CHECK_SECONDS = 20.0
 """A check that takes longer has hung."""
@@ -44,32 +45,44 @@ CHECKS: Mapping[str, Check] = {
 class Settled:
     """What is known before anything is looked at: the settings, and what is to be said of them.
 
-    `config` is None where they are wrong. `origin` is where they came from, `holder` the daemon that runs with them.
+    `config` is None where they are wrong. `holder` is the daemon that runs with them.
     """
 
     config: AgentConfig | None
-    origin: str
     findings: tuple[Finding, ...]
     holder: int | None = None
 
 
 def settle(path: Path | None) -> Settled:
     """Reads an agent's settings, as `agent start` does."""
-    origin = "its environment" if path is None else str(path)
     try:
         config = load_config(path)
     except AgentError as error:
         wrong = error.errors if isinstance(error, ConfigErrors) else (error,)
         told = tuple(problem("host.settings", str(each), "mend it: the agent does not start so") for each in wrong)
-        return Settled(None, origin, told)
-    number = len(config.device_facts)
-    count = "looks for its devices" if config.finds_devices else f"has {number} device{'' if number == 1 else 's'}"
-    found = [fine("host.settings", f"agent {config.agent_id} {count}, runner {config.runner}; from {origin}")]
+        return Settled(None, told)
+    found = [fine("host.settings", _summary(config))]
     found += [
         warning("host.settings", f"{each.name} (from {each.source}) is no setting", each.advice)
         for each in unread_settings()
     ]
-    return Settled(config, origin, tuple(found), host.holder(config.state_path))
+    return Settled(config, tuple(found), host.holder(config.state_path))
+
+
+def _summary(config: AgentConfig) -> str:
+    """What agent it is, each setting with its source, and the variables that are settings."""
+    number = len(config.device_facts)
+    count = "looks for its devices" if config.finds_devices else f"has {number} device{'' if number == 1 else 's'}"
+    agent, runner = (f"{getattr(config, name)} (from {config.source_of(name)})" for name in ("agent_id", "runner"))
+    by_source: dict[str, list[str]] = {}
+    for each in sorted(config.from_environment.values(), key=lambda each: each.source != ENVIRONMENT):
+        by_source.setdefault(each.source, []).append(each.name)
+    parts = [f"from {source} {_are(names)}" for source, names in by_source.items()]
+    return "; ".join([f"agent {agent} {count}, runner {runner}", *parts])
+
+
+def _are(names: Sequence[str]) -> str:
+    return f"{'is' if len(names) == 1 else 'are'} {', '.join(names)}"
 
 
 async def examine(config: AgentConfig, platform: str = sys.platform) -> list[Finding]:

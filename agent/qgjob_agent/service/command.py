@@ -8,12 +8,13 @@ from pathlib import Path
 
 from qgjob_agent.config import load_config
 from qgjob_agent.errors import AgentError
-from qgjob_agent.service.installing import Machine, Plan, Wish, install, plan
+from qgjob_agent.service.installing import Machine, Plan, Wish, install, plan, standing_variables
+from qgjob_agent.service.left_behind import left_behind
 from qgjob_agent.service.manager import watch
 
 
 def run(wish: Wish, *, show: bool, machine: Machine | None = None) -> int:
-    """Installs and looks whether it runs, or shows what would be written.
+    """Installs and looks whether it runs, or shows what would be written; tells of settings that the service lacks.
 
     Gives the exit code: 2 for a wrong wish or setting, 1 where it can't be installed or does not run.
     """
@@ -21,6 +22,9 @@ def run(wish: Wish, *, show: bool, machine: Machine | None = None) -> int:
         config = load_config(wish.config_file)
         here = machine or Machine(sys.platform, os.geteuid(), Path.home(), config.environ)
         planned = plan(wish, config, here)
+        variables = standing_variables(planned)
+        for line in left_behind(config.from_environment, variables, wish.config_file, planned.env_file):
+            print(f"warning: {line}", file=sys.stderr)
         if show:
             _show(planned)
             return 0

@@ -198,6 +198,14 @@ def _standing(file: Path) -> str | None:
         raise ServiceError(f"{file} can't be read: {error}") from error
 
 
+def standing_variables(planned: Plan) -> str:
+    """What the file of variables holds once the service is installed."""
+    try:
+        return planned.env_file.read_text("utf-8", errors="replace")
+    except OSError:
+        return planned.env_text  # not there; or of root, and only shown: then more is told than may be missing
+
+
 def _keep_variables(planned: Plan) -> str:
     """What is in the file of variables stays; nobody else may read it, whoever made it."""
     file = planned.env_file

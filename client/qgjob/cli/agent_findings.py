@@ -32,7 +32,8 @@ async def examine(checkup: Any, path: Path | None) -> list[Told]:
     of_host, visits = await asyncio.gather(checkup.examine(config), visit_all(settings))
     found += [_of(each) for each in of_host]
     found.append(token_told(visits, has=token is not None))
-    found += [each for each in judge(visits, settled.origin, version("qgjob")) if _is_of(each, config.agent_id)]
+    origin = config.source_of("coordinator")
+    found += [each for each in judge(visits, origin, version("qgjob")) if _is_of(each, config.agent_id)]
     agents = await _agents(settings) if any(visit.answer is not None for visit in visits) else None
     found.append(session_told(config.agent_id, settled.holder, agents))
     return worst_first(found)

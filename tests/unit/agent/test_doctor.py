@@ -95,6 +95,36 @@ def test_wrong_settings_are_findings_each_with_its_name(bench: Bench, monkeypatc
     ]
 
 
+def test_each_setting_is_told_with_where_it_is_from(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, other = bench.folder / "agent.toml", bench.folder / ".env"
+    file.write_text('agent_id = "of-file"\nrunner = "command"\nstate_dir = "state"\n[command]\nargv = ["true"]\n')
+    other.write_text("COORDINATOR=of-env:1\n")
+    monkeypatch.chdir(bench.folder)
+    for name in ("QGJOB_COORDINATOR", "COORDINATOR", "AGENT_ID", "RUNNER", "QGJOB_RUNNER", "MIN_FREE_MB"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("QGJOB_AGENT_ID", "agent-1")
+    monkeypatch.setenv("MIN_FREE_MB", "7")
+
+    def said(path: Path | None) -> str:
+        return next(each.found for each in checkup.settle(path).findings if each.check == "host.settings")
+
+    of_file = said(file)
+    assert of_file.startswith("agent agent-1 (from the environment) has 2 devices, ")
+    assert f"runner command (from {file}); " in of_file
+    assert of_file.endswith(f"; from the environment are QGJOB_AGENT_ID, MIN_FREE_MB; from {other} is COORDINATOR")
+    assert "runner simulated (from the defaults); " in said(None)
+    for path in (file, None):
+        settled = checkup.settle(path)
+        assert settled.config is not None
+        assert settled.config.source_of("coordinator") == str(other)
+    other.unlink()
+    file.write_text('coordinator = ["of-file:1"]\nstate_dir = "state"\n')
+    for path, source in ((file, str(file)), (None, "the defaults")):
+        settled = checkup.settle(path)
+        assert settled.config is not None
+        assert settled.config.source_of("coordinator") == source
+
+
 async def test_a_check_that_breaks_or_hangs_is_a_finding_and_keeps_nobody(bench: Bench) -> None:
     async def breaks(_: Host) -> list[Finding]:
         raise ZeroDivisionError("by nothing")

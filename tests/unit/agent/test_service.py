@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 import plistlib
 import shlex
 import shutil
@@ -14,6 +15,7 @@ import pytest
 
 from qgjob_agent.config import load_config
 from qgjob_agent.service.rendering import Service, is_ours, plist, sealed, unit, variables
+from qgjob_agent.setting_names import NAMES
 from tests.fakes.service_lab import ENABLED, ENV, OLD, UNIT, USER, Lab
 
 ROOT = Path(__file__).parents[3]
@@ -82,6 +84,60 @@ def test_what_is_there_of_variables_stays(tmp_path: Path) -> None:
     assert lab.install(run_as=USER) == 0
     assert (tmp_path / ENV).read_text() == "QGJOB_TOKEN=older\n"
     assert lab.files[ENV] == "-rw-------"
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Whoever installs has no setting in their shell yet."""
+    for name in [each for each in os.environ if each.removeprefix("QGJOB_") in (*NAMES, "TOKEN", "NODE_ENV")]:
+        monkeypatch.delenv(name)
+    folder = tmp_path / "cwd"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return monkeypatch
+
+
+@pytest.mark.parametrize("show", [True, False])
+def test_a_setting_that_only_the_shell_has_is_told_with_where_to_write_it(
+    tmp_path: Path, shell: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], show: bool
+) -> None:
+    lab, env = Lab(tmp_path), tmp_path / ENV
+    shell.setenv("QGJOB_TOKEN", "that of the lab's variables, which is passed on")
+    assert lab.install(run_as=USER, show=True) == 0
+    assert "warning" not in capsys.readouterr().err
+    shell.setenv("QGJOB_COORDINATOR", "control:50051")
+    shell.setenv("BROWSERSTACK_ACCESS_KEY", "hush")
+    shell.setenv("NODE_ENV", "production")
+    dotenv = tmp_path / "cwd" / ".env"
+    dotenv.write_text("ADB_ENABLED=true\n")
+    assert lab.install(run_as=USER, show=show) == 0
+    err = capsys.readouterr().err
+    told = [line for line in err.splitlines() if line.startswith("warning: ")]
+    into, adb, where = (
+        f"COORDINATOR=... into {env}",
+        f"ADB_ENABLED=... into {env}",
+        "the service does not get it; write",
+    )
+    assert told == [
+        f"warning: QGJOB_COORDINATOR (from the environment): {where} coordinator into {lab.config}, or QGJOB_{into}",
+        f"warning: NODE_ENV (from the environment): {where} environment into {lab.config}, or NODE_ENV=... into {env}",
+        f"warning: ADB_ENABLED (from {dotenv}): {where} enabled of [adb] into {lab.config}, or {adb}",
+        f"warning: BROWSERSTACK_ACCESS_KEY (from the environment): {where} BROWSERSTACK_ACCESS_KEY=... into {env}",
+    ]
+    assert "hush" not in err
+
+
+def test_a_setting_that_the_file_of_variables_has_is_not_told(
+    tmp_path: Path, shell: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab, env = Lab(tmp_path), tmp_path / ENV
+    env.parent.mkdir(parents=True)
+    env.write_text("# QGJOB_TOKEN=\n COORDINATOR = control:50051\nQGJOB_LOG_LEVEL=\n")
+    for name in ("QGJOB_COORDINATOR", "QGJOB_LOG_LEVEL", "QGJOB_TOKEN"):
+        shell.setenv(name, "info")
+    assert lab.install(run_as=USER) == 0
+    told = [line.split()[1] for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert told == ["QGJOB_TOKEN", "QGJOB_LOG_LEVEL"]  # the file is kept as it is, and has neither
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,18 @@ def test_a_coordinator_that_is_not_there_is_a_problem_and_the_rest_is_told(
     assert "host.disk" in result.out
 
 
+def test_the_coordinators_address_is_told_with_where_it_is_from(
+    qgjob: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text('coordinator = "of-file:1"\n')
+    address = f"127.0.0.1:{free_port()}"
+    monkeypatch.setenv("QGJOB_COORDINATOR", address)
+    found = {each["check"]: each for each in qgjob("agent", "doctor", f"--config={file}", "-o", "jsonl").lines}
+    assert found["client.settings"]["found"] == f"coordinator is {address} (from the environment)"
+    assert found["client.address"]["advice"].endswith("the address is from the environment")
+
+
 def test_wrong_settings_are_told_and_nothing_is_guessed_about_the_rest(
     qgjob: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

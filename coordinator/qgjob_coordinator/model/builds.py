@@ -63,10 +63,15 @@ SLOTS = (slot("android", Kind.DEVICE), slot("ios", Kind.DEVICE), slot("ios", Kin
 """All that there are."""
 
 
+_WORDS = dict(zip(SLOTS, ("android (.apk or .aab)", "ios (.ipa)", "ios simulator (.app in a .zip)"), strict=True))
+
+
 def slot_words(slot: str) -> str:
-    """A slot for people: `ios (simulator)`."""
-    platform, kind = slot.split(" ")
-    return f"{platform} ({kind})"
+    """A slot for people, by the files that it takes: `android (.apk or .aab)`.
+
+    Not by its kind, `device`: jobs have a target of that name, and emulators take that build as well.
+    """
+    return _WORDS.get(slot, slot)
 
 
 def slot_for(target: Target, platform: str | None) -> str | None:

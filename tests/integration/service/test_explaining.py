@@ -278,7 +278,7 @@ async def test_a_submission_is_told_which_build_its_device_needs(store: Store) -
     reasons = await pending.reasons(specs)
     told = [reasons.of(await scenes.get(store, job), None) for job in specs]
     assert [reason.code for reason in told] == [PendingCode.NO_RESOURCE] * 2 + [PendingCode.ALL_BUSY]
-    assert "there is no build for android (device): push one" in told[0].message
+    assert "there is no build for android (.apk or .aab): push one" in told[0].message
 
 
 @pytest.mark.parametrize(("only_pushed", "asked"), [(True, [{"v1", "v2"}]), (False, [])])

@@ -98,8 +98,8 @@ async def test_a_job_ends_when_it_was_found_without_a_build_for_long_enough(benc
     assert job.error is not None
     assert job.error.error_class is ErrorClass.BUILD
     assert job.error.message == (
-        "no build of v1 was pushed for android (device), which each device of target emulator that could serve the job "
-        "needs; there is one for ios (simulator): push it with "
+        "no build of v1 was pushed for android (.apk or .aab), which each device of target emulator that could serve "
+        "the job needs; there is one for ios simulator (.app in a .zip): push it with "
         "`qgjob builds push FILE.apk --org-id=acme --app-version-id=v1`"
     )
     assert await bench.statuses(2, 3) == [Status.FAILED, Status.QUEUED]  # nothing was pushed of v2

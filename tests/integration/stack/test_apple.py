@@ -73,7 +73,7 @@ async def test_each_device_gets_the_build_that_is_for_it_once_also_across_a_rest
             assert (job.outcome, len(job.attempts)) == (Outcome.PROVIDER_ERROR, 1)
             assert job.error is not None
             assert job.error.error_class == "build"
-            assert "no build of v2 was pushed for ios (simulator)" in job.error.message
+            assert "no build of v2 was pushed for ios simulator (.app in a .zip)" in job.error.message
             assert xcode.installs() == once
     finally:
         await stack.stop()

@@ -60,10 +60,13 @@ async def _scene(client: AsyncClient, xcode: Xcode, folder: Path) -> None:
     assert (job.outcome, len(job.attempts)) == (Outcome.PROVIDER_ERROR, 0)
     assert job.error is not None
     assert job.error.error_class == "build"
-    assert job.error.message.startswith("no build of v1 was pushed for ios (simulator), ")
+    assert job.error.message.startswith("no build of v1 was pushed for ios simulator (.app in a .zip), ")
     explained = await client.explain(job.job_id)
     (simulator,) = [d for d in explained.devices if d.device_id == devices[1]]
-    assert (simulator.unmet, simulator.message) == (("build",), "there is no build for ios (simulator): push one")
+    assert (simulator.unmet, simulator.message) == (
+        ("build",),
+        "there is no build for ios simulator (.app in a .zip): push one",
+    )
     await client.push_build("acme", "v1", packages.write(folder / "shop.zip", packages.app()))
     await client.retry(job.job_id)
     (job,) = await client.wait([job.job_id], timeout_seconds=60)

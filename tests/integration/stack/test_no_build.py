@@ -72,8 +72,8 @@ async def test_a_run_whose_version_has_no_build_for_any_device_ends_and_says_wha
             assert ends == [("failed", "provider_error", "build", [])] * 3
             (message,) = {job["error"]["message"] for job in printed["jobs"]}
             assert message == (
-                "no build of v1 was pushed for ios (simulator), which each device of target emulator that could serve "
-                "the job needs; there is one for android (device): push it with "
+                "no build of v1 was pushed for ios simulator (.app in a .zip), which each device of target emulator "
+                "that could serve the job needs; there is one for android (.apk or .aab): push it with "
                 "`qgjob builds push FILE.zip --org-id=acme --app-version-id=v1`"
             )
             assert "no_resource: app version v1 has builds, but none for the devices that could serve it" in said

@@ -192,21 +192,22 @@ def test_devices_for_which_the_app_version_has_no_build_say_what_to_push() -> No
     pushed = frozenset({"android device"})
     asked = consider(job(), [simulator, emulator, device("any")], pushed=pushed)
     assert [(c.device_id, c.unmet) for c in asked] == [("any", ()), ("emu", ()), ("sim", ("build",))]
-    assert asked[-1].message == "there is no build for ios (simulator): push one"
+    assert asked[-1].message == "there is no build for ios simulator (.app in a .zip): push one"
     assert summary(job(), asked, NOW) == "2 of 3 devices could serve it: 2 are free; 1 is without a build"
     alone = consider(job(), [simulator], pushed=pushed)
     told = pending_reason(job(), alone, now=NOW, position=4, over_quota=False)
     assert told.code is PendingCode.NO_RESOURCE
     assert told.message == (
         "app version v1 has builds, but none for the devices that could serve it: "
-        "there is no build for ios (simulator): push one, or the job fails in a moment"
+        "there is no build for ios simulator (.app in a .zip): push one, or the job fails in a moment"
     )
     moves = job(overflow=Overflow(Target.BROWSERSTACK, 60_000))
     told = pending_reason(moves, alone, now=NOW, position=4, over_quota=False)
-    assert told.message.endswith(": there is no build for ios (simulator): push one")  # it may go where one can run it
+    # It may go where one can run it.
+    assert told.message.endswith(": there is no build for ios simulator (.app in a .zip): push one")
     pinned = job(requirements=Requirements(device_id="sim"))
     assert summary(pinned, consider(pinned, [simulator], pushed=pushed), NOW).endswith(
-        "; sim is there, but there is no build for ios (simulator): push one"
+        "; sim is there, but there is no build for ios simulator (.app in a .zip): push one"
     )
     assert consider(job(), [simulator])[0].feasible  # nothing was pushed: it may come in another way
 

@@ -153,8 +153,8 @@ def test_the_error_names_the_builds_that_are_there_and_the_one_to_push() -> None
     error = unbuilt(job(), frozenset({OF_EMULATOR}), IPA)
     assert error.error_class is ErrorClass.BUILD
     assert error.message == (
-        "no build of v1 was pushed for android (device), which each device of target emulator that could serve the job "
-        "needs; there is one for ios (device): push it with "
+        "no build of v1 was pushed for android (.apk or .aab), which each device of target emulator that could serve "
+        "the job needs; there is one for ios (.ipa): push it with "
         "`qgjob builds push FILE.apk --org-id=acme --app-version-id=v1`"
     )
 
@@ -162,14 +162,15 @@ def test_the_error_names_the_builds_that_are_there_and_the_one_to_push() -> None
 def test_the_error_names_each_build_that_would_do() -> None:
     error = unbuilt(job(overflow=SECOND), frozenset({OF_EMULATOR, OF_CLOUD, ("sim", "ios simulator")}), IPA)
     assert error.message == (
-        "no build of v1 was pushed for android (device) or ios (simulator), one of which each device of target "
-        "emulator or browserstack that could serve the job needs; there is one for ios (device): push one with "
-        "`qgjob builds push FILE.apk --org-id=acme --app-version-id=v1`, or with FILE.zip"
+        "no build of v1 was pushed for android (.apk or .aab) or ios simulator (.app in a .zip), one of which each "
+        "device of target emulator or browserstack that could serve the job needs; there is one for ios (.ipa): push "
+        "one with `qgjob builds push FILE.apk --org-id=acme --app-version-id=v1`, or with FILE.zip"
     )
     phones = unbuilt(job(), frozenset({("iphone", "ios device")}), frozenset({"android device", "ios simulator"}))
-    assert "there is one for android (device) and ios (simulator): push it with `qgjob builds push FILE.ipa " in (
-        phones.message
-    )
+    assert (
+        "there is one for android (.apk or .aab) and ios simulator (.app in a .zip): push it with "
+        "`qgjob builds push FILE.ipa "
+    ) in phones.message
     assert "\n" not in phones.message
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -121,3 +122,13 @@ def test_of_devices_that_lack_as_much_the_nearest_is_one_that_is_online() -> Non
     needs: dict[str, Any] = {"labels": (("rack", "2"),)}
     assert "; nearest is e2: label rack is not set" in said([away, device("e2"), other], **needs)
     assert "; nearest is e1 (offline): label rack is not set" in said([away, other], **needs)
+
+
+def test_of_devices_that_lack_as_much_the_nearest_is_one_that_lacks_the_build_alone() -> None:
+    asked = job(requirements=Requirements(labels=(("runner", "command"),)))
+    real = [replace(device(each, build_slot="android device"), labels={"runner": "command"}) for each in ("p1", "p2")]
+    fleet = [device("e1"), *real, device("z1", target=Target.DEVICE)]
+    considered = consider(asked, fleet, pushed=frozenset({"ios device"}))
+    assert summary(asked, considered, NOW).endswith(
+        "; nearest is p1: there is no build for android (.apk or .aab): push one"
+    )

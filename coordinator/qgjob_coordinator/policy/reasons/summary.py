@@ -87,16 +87,21 @@ def _lack(job: Job, name: str) -> str:
 def _nearest(job: Job, refused: Sequence[Considered]) -> str:
     """The device that the job asks for by its id; else the one that lacks least, where not all lack as much.
 
-    Of those that lack as much, one that is online: that may be given a label and is there.
+    Of those that lack as much, one that lacks the build alone: a push is all that it takes, and it is what was meant.
+    Then one that is online: that may be given a label and is there.
     """
     asked = pinned(job, refused)
     if asked is not None:
         its = "" if asked.unmet[0] == BUILD else "its "
         return f"; {asked.device_id} is there, but {its}{asked.message}"
-    nearest = min(refused, key=lambda c: ("target" in c.unmet, len(c.unmet), c.offline, c.device_id))
+    nearest = min(refused, key=_distance)
     others = any(len(c.unmet) != len(nearest.unmet) for c in refused)
     named = f"{nearest.device_id}{' (offline)' if nearest.offline else ''}"
     return f"; nearest is {named}: {nearest.message}" if others or len(refused) == 1 else ""
+
+
+def _distance(c: Considered) -> tuple[bool, int, bool, bool, str]:
+    return "target" in c.unmet, len(c.unmet), c.unmet != (BUILD,), c.offline, c.device_id
 
 
 def _devices(count: int) -> str:

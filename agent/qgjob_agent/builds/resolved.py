@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from qgjob_agent.builds.base import Build, BuildAwayError, BuildUnresolvedError
 from qgjob_agent.builds.cache import digest_of
-from qgjob_agent.builds.template import ENDINGS, PLATFORMS, fill, format_of
+from qgjob_agent.builds.template import ENDINGS, PLATFORMS, WANTED, Wanted, fill, format_of
 from qgjob_agent.places import Place, look
 
 if TYPE_CHECKING:
@@ -95,9 +95,10 @@ class ResolvedBuilds:
 
 
 def _nobody_pushed(what: Assignment, platform: str, kind: str) -> str:
+    wanted = WANTED.get((platform, kind), Wanted(f"{platform} {kind}", ""))
     return (
-        f"no build of {what.app_version_id} was pushed for {platform} ({kind}): push it with "
-        f"`qgjob builds push FILE --org-id={what.org_id} --app-version-id={what.app_version_id}`"
+        f"no build of {what.app_version_id} was pushed for {wanted.words}: push it with "
+        f"`qgjob builds push FILE{wanted.ending} --org-id={what.org_id} --app-version-id={what.app_version_id}`"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import quote, urlsplit
 
@@ -10,6 +11,22 @@ FIELDS = ("app_version_id", "org_id", "platform", "kind")
 FORMATS = {".apk": "apk", ".aab": "aab", ".ipa": "ipa", ".zip": "app", ".app": "app"}
 ENDINGS = {"apk": ".apk", "aab": ".aab", "ipa": ".ipa", "app": ".zip"}
 PLATFORMS = {"apk": "android", "aab": "android", "ipa": "ios", "app": "ios"}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a device takes: its build in the coordinator's words, and how a file of it ends in most cases."""
+
+    words: str
+    ending: str
+
+
+WANTED = {
+    ("android", "device"): Wanted("android (.apk or .aab)", ".apk"),
+    ("ios", "device"): Wanted("ios (.ipa)", ".ipa"),
+    ("ios", "simulator"): Wanted("ios simulator (.app in a .zip)", ".zip"),
+}
+"""By platform and kind."""
 
 
 class TemplateError(ValueError):

@@ -40,8 +40,11 @@ def warnings(jobs: Sequence[Job]) -> list[str]:
     """A line for each reason of jobs that no device could ever serve: those wait until there is one."""
     reasons = Counter(job.pending_reason.message for job in jobs if job.pending_reason)
     code = PendingCode.NO_RESOURCE
-    waiting = {reason: "1 job waits" if count == 1 else f"{count} jobs wait" for reason, count in reasons.items()}
-    return [f"warning: {who}, since no device could serve this, {code}: {reason}" for reason, who in waiting.items()]
+    return [f"warning: {_waiting(count)} ({code}): {reason}" for reason, count in reasons.items()]
+
+
+def _waiting(count: int) -> str:
+    return f"{count} jobs wait, and no device can run them" if count > 1 else "1 job waits, and no device can run it"
 
 
 async def hints(client: AsyncClient, jobs: Sequence[Job]) -> list[str]:

@@ -22,7 +22,8 @@ from qgjob_agent.builds.addresses import Addresses, check
 from qgjob_agent.builds.base import BuildAwayError, BuildUnresolvedError
 from qgjob_agent.builds.cache import IN_USE_SECONDS, ContentCache
 from qgjob_agent.builds.resolved import ResolvedBuilds
-from qgjob_agent.builds.template import is_address
+from qgjob_agent.builds.template import WANTED, is_address
+from qgjob_coordinator.model.builds import SLOTS, slot_words
 from tests.fakes.agent_core import assignment
 from tests.fakes.waiting import until
 
@@ -207,7 +208,15 @@ async def test_what_was_pushed_is_taken_before_any_template(cache: ContentCache,
 async def test_without_a_template_it_says_what_to_push(cache: ContentCache) -> None:
     with pytest.raises(BuildUnresolvedError) as caught:
         await resolved(cache, None).get(wants(), "android", "device")
-    assert "`qgjob builds push FILE --org-id=acme --app-version-id=v7`" in str(caught.value)
+    assert str(caught.value) == (
+        "no build of v7 was pushed for android (.apk or .aab): push it with "
+        "`qgjob builds push FILE.apk --org-id=acme --app-version-id=v7`, or set builds.template for this agent"
+    )
+
+
+def test_agent_and_coordinator_call_builds_the_same() -> None:
+    of_agent = {f"{platform} {kind}": wanted.words for (platform, kind), wanted in WANTED.items()}
+    assert of_agent == {slot: slot_words(slot) for slot in SLOTS}
 
 
 async def test_a_template_names_a_file_and_its_digest_is_told(cache: ContentCache, tmp_path: Path) -> None:

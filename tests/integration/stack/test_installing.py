@@ -136,7 +136,7 @@ async def test_a_version_that_nobody_pushed_fails_at_once_and_says_what_to_push(
     assert (job.status, job.outcome, len(job.attempts)) == ("failed", Outcome.PROVIDER_ERROR, 1)
     assert job.error is not None
     assert job.error.error_class == "build"
-    assert "qgjob builds push FILE --org-id=acme --app-version-id=v9" in job.error.message
+    assert "qgjob builds push FILE.apk --org-id=acme --app-version-id=v9" in job.error.message
     assert [str(d.health) async for d in lab.client.devices(agent_id="lab-1")] == ["unknown", "unknown"]  # not bad
 
 

@@ -63,9 +63,7 @@ async def test_a_run_whose_version_has_no_build_for_any_device_ends_and_says_wha
             what = ("--app-version-id=v1", "--env=TEST=true")
             code, printed, said = await qgjob(stack, tmp_path, "submit", *what, "--test=alone.spec.js")
             assert code == 0
-            assert said.startswith(
-                "warning: 1 job waits, since no device could serve this, no_resource: app version v1 has"
-            )
+            assert said.startswith("warning: 1 job waits, and no device can run it (no_resource): app version v1 has")
             code, printed, said = await qgjob(stack, tmp_path, "run", *what, *tests, timeout, "--junit=junit.xml")
             assert code == 20, said
             ends = [(job["status"], job["outcome"], job["error"]["class"], job["attempts"]) for job in printed["jobs"]]

@@ -83,7 +83,7 @@ def test_what_no_device_has_is_told_with_what_was_meant(fake: FakeCoordinator, q
     result = qgjob("submit", *COMMON, "--test=a", "--test=b", "--device-id=emulator-l", *asked)
     assert result.code == 0
     assert result.err.splitlines() == [
-        "warning: 2 jobs wait, since no device could serve this, no_resource: no device will do",
+        "warning: 2 jobs wait, and no device can run them (no_resource): no device will do",
         "hint: no device with the id 'emulator-l' is known; did you mean emulator-1?",
         "hint: no device has a label 'Racks'; did you mean rack?",
         "hint: no device has a label 'floor'",

@@ -187,6 +187,17 @@ def test_an_app_says_what_it_is(tmp_path: Path) -> None:
     assert read_bundle(packages.write(tmp_path / "b.zip", neither), "app").for_simulator is None
 
 
+def test_names_may_begin_with_a_dot_and_a_slash(tmp_path: Path) -> None:
+    """As `zip -r app.zip ./Example.app` and some packers write them; the coordinator takes them so."""
+    app = archive(tmp_path / "a.zip", {"./Example.app/": (0, b""), "./Example.app/Info.plist": (0, INFO)})
+    bundle = read_bundle(app, "app")
+    assert bundle.folder == "Example.app"
+    into = unpack(app, Path(bundle.folder), tmp_path / "out", threading.Event())
+    assert (into / "Info.plist").read_bytes() == INFO
+    ipa = archive(tmp_path / "a.ipa", {"./Payload/Example.app/Info.plist": (0, INFO)})
+    assert read_bundle(ipa, "ipa").folder == "Payload/Example.app"
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [

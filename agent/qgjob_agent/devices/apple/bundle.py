@@ -41,7 +41,7 @@ def read_bundle(path: Path, form: str) -> Bundle:
     wanted, name = _INFO[form]
     try:
         with zipfile.ZipFile(path) as archive:
-            found = [each for each in archive.infolist() if wanted.match(each.filename)]
+            found = [each for each in archive.infolist() if wanted.match(_name(each))]
             if len(found) != 1:
                 raise BundleError(f"has {len(found)} files {name}, and one was expected")
             info = _read(archive, found[0])
@@ -49,7 +49,12 @@ def read_bundle(path: Path, form: str) -> Bundle:
         raise BundleError(f"is no zip archive that can be read: {error}") from error
     except OSError as error:
         raise BundleError(f"can't be read: {error.strerror or error}") from error
-    return _bundle(info, found[0].filename.removesuffix("Info.plist").rstrip("/"))
+    return _bundle(info, _name(found[0]).removesuffix("Info.plist").rstrip("/"))
+
+
+def _name(member: zipfile.ZipInfo) -> str:
+    """As the coordinator reads it, which takes `./NAME.app` at the push."""
+    return member.filename.removeprefix("./")
 
 
 def _bundle(info: dict[str, Any], folder: str) -> Bundle:

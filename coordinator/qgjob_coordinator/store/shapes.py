@@ -17,7 +17,7 @@ _SHAPES = {
     "qd": _COUNT,
     "ov": re.compile(r"\S+ \S+.*"),
 }
-_LEASE = re.compile(r"\S+ \S+ \S+ \S+ \S+")
+_LEASE = re.compile(r"[0-9]+ \S+ \S+ \S+ [0-9]+")
 
 
 def usable(fields: Mapping[str, str]) -> bool:
@@ -26,4 +26,6 @@ def usable(fields: Mapping[str, str]) -> bool:
         return False
     if any(field in fields and not shape.fullmatch(fields[field]) for field, shape in _SHAPES.items()):
         return False
-    return "l" not in fields or fields["s"] == "c" or ("n" in fields and bool(_LEASE.fullmatch(fields["l"])))
+    if "l" not in fields:
+        return fields["s"] not in ("s", "r")
+    return fields["s"] == "c" or ("n" in fields and bool(_LEASE.fullmatch(fields["l"])))

@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from redis import Redis
+from redis.exceptions import ResponseError
 from structlog.testing import capture_logs
 
+from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.store import Store
 from tests.fakes import scenes
@@ -43,6 +45,29 @@ async def test_what_is_no_lease_of_the_agent_goes_and_nothing_else_does(
     assert await end(store) == []
     assert audit(raw) == []
     assert raw.smembers(f"{keys.org('acme')}la:agent-2") == {of_another.ulid}
+
+
+@pytest.mark.parametrize("lease", [None, "1 t1 agent-2 d1 1"], ids=["lacks", "names another agent"])
+@pytest.mark.parametrize("end", [sweep, adopt_nothing])
+async def test_a_running_job_whose_lease_is_damaged_is_no_leftover(
+    end: Callable[[Store], Awaitable[object]], lease: str | None, store: Store, raw: Redis
+) -> None:
+    """Nobody would look for it any more, not even when it is mended."""
+    await scenes.open_session(store)
+    await scenes.running(store, spec(1))
+    record = f"{keys.org('acme')}j:{spec(1).ulid}"
+    kept = raw.hget(record, "l")
+    raw.hdel(record, "l")
+    if lease:
+        raw.hset(record, "l", lease)
+    told = f"the lease of job {spec(1).ulid} names agent agent-2" if lease else "lacks what each job has"
+    with pytest.raises(ResponseError, match=told):
+        await end(store)
+    assert raw.smembers(LEASED) == {spec(1).ulid}
+    raw.hset(record, "l", kept)
+    assert await end(store) != []
+    assert (await scenes.get(store, spec(1))).status is Status.QUEUED
+    assert audit(raw) == []
 
 
 @pytest.mark.parametrize("end", [sweep, adopt_nothing])

@@ -6,6 +6,7 @@
 -- RETURNS {what was done to each released one (see `told`), ...}, then for each shown attempt a word: ADOPTED, REVOKED (adopted, and to be killed), GONE
 --!include lib/org
 --!include lib/attempt
+--!include lib/held
 local now, agent, epoch, back = ARGV[1], ARGV[8], num(ARGV[9]), num(ARGV[12])
 local retry = rules()
 retry.share = ARGV[10]
@@ -27,14 +28,11 @@ local others = {}
 for _, ulid in ipairs(call('SMEMBERS', P .. 'la:' .. agent)) do
   if not shown[ulid] then others[#others + 1] = ulid end
 end
-load_ahead(others, 1, 1)
+local held = leases_of(agent, others)
 for ulid, lease in pairs(shown) do call('HSET', P .. 'j:' .. ulid, 'l', lease) end
 if num(call('HGET', P .. 'fl', agent)) < epoch then call('HSET', P .. 'fl', agent, ARGV[9]) end
-for _, ulid in ipairs(others) do
-  local j = load(ulid)
-  if not (j and j.l and j.ag == agent) then
-    later('SREM', P .. 'la:' .. agent, ulid)   -- a leftover: each session of the agent would end over it
-  elseif num(j.e) < epoch then
+for _, j in ipairs(held) do
+  if num(j.e) < epoch then
     local charge, record = 'L', ARGV[11]
     if num(j.e) < back then charge, record = 'O', ARGV[13] end
     table.insert(answer[1], release(j, now, now, charge, record, retry))

@@ -12,6 +12,8 @@ for i = 2, #ARGV, 3 do
   if v[2] and v[1] ~= 'c' then
     v[8], v[9], v[10] = holder_of(v[2])
     if not (v[8] and v[6]) then damaged() end
+  elseif STATES[v[1]] == 1 then
+    damaged()
   end
   v[7] = key
   jobs[ARGV[i]] = v

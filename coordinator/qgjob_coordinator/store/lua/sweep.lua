@@ -5,21 +5,16 @@
 -- RETURNS what was done to each released one (see `told`)
 --!include lib/org
 --!include lib/attempt
+--!include lib/held
 local now, agent, epoch, lost_record = ARGV[1], ARGV[8], num(ARGV[9]), ARGV[11]
 local retry = rules()
 retry.share = ARGV[10]
 if num(call('HGET', P .. 'fl', agent)) <= epoch then
   call('HSET', P .. 'fl', agent, string.format('%.0f', epoch + 1))
 end
-local released, held = {}, call('SMEMBERS', P .. 'la:' .. agent)
-load_ahead(held, 1, 1)
-for _, ulid in ipairs(held) do
-  local j = load(ulid)
-  if not (j and j.l and j.ag == agent) then
-    later('SREM', P .. 'la:' .. agent, ulid)   -- a leftover: each session of the agent would end over it
-  elseif num(j.e) <= epoch then
-    released[#released + 1] = release(j, now, now, 'L', lost_record, retry)
-  end
+local released = {}
+for _, j in ipairs(leases_of(agent, call('SMEMBERS', P .. 'la:' .. agent))) do
+  if num(j.e) <= epoch then released[#released + 1] = release(j, now, now, 'L', lost_record, retry) end
 end
 write_attempts()
 return released

@@ -24,6 +24,8 @@ local function fetch(ulid)
   if j.l then
     j.e, j.k, j.ag, j.dv, j.sa = lease_of(j.l)
     if not (j.e and j.n) then damaged() end
+  elseif STATES[j.s] == 1 then
+    damaged()
   end
   j.n = j.n or '0'
   if not j.nd then j.f = string.sub(j.h, 1, PRINT) end

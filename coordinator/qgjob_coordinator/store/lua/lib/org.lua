@@ -156,15 +156,17 @@ end
 
 -- Ends a script, before it has changed anything: one record that can't be used leaves the others as they were.
 local function damaged() error('a record lacks what each job has', 0) end
-local STATES = { q = true, s = true, r = true, c = true, f = true, x = true }
+-- By the letter of a job's status, whether it can't be without a lease: 1, or 0.
+local STATES = { q = 0, s = 1, r = 1, c = 0, f = 0, x = 0 }
 
 -- How a test is named among the estimates of an org, the hash `est`: the letter of its target, the digest of its path.
 local function test_of(gid, hash) return string.sub(gid, 1, 1) .. string.sub(hash, PRINT - PATH + 1, PRINT) end
 -- What is expected of a job, in an estimate; one that can't be read is as if it were not there.
 local EXPECTED = '^(%d+!?) %d+ %d+$'
 
--- A lease is one field, so that it is written, read and deleted in one go: epoch token agent device scheduled.
-local function lease_of(text) return string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+)$') end
+-- A lease is one field, so that it is written, read and deleted in one go: epoch token agent device scheduled. All are
+-- nil of one that can't be read.
+local function lease_of(text) return string.match(text, '^(%d+) (%S+) (%S+) (%S+) (%d+)$') end
 -- Who holds it: token agent device. To take out the rest too makes two texts that nobody reads.
 local function holder_of(text) return string.match(text, '^%S+ (%S+) (%S+) (%S+) ') end
 

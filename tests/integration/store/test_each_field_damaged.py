@@ -14,13 +14,15 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from qgjob_coordinator.model.enums import ErrorClass, Outcome
+from qgjob_coordinator.model.enums import ErrorClass, Outcome, Priority
 from qgjob_coordinator.model.jobs import JobError, JobSpec
 from qgjob_coordinator.store import keys
+from qgjob_coordinator.store.events import START
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types.endings import Ending
+from qgjob_coordinator.store.types.submissions import SubmitConflictError
 from tests.fakes import scenes
-from tests.fakes.jobs import NOW, ending, judged, overflowing, release
+from tests.fakes.jobs import NOW, ending, judged, overflowing, release, spec
 from tests.fakes.store_audit import audit
 from tests.integration.store.test_a_damaged_job_among_others import (
     JOBS,
@@ -37,6 +39,7 @@ from tests.integration.store.test_a_damaged_job_among_others import (
 
 ORG = keys.org("acme")
 BAD = JOBS[1]
+NEW = spec(50)
 Act = Callable[[Store, Sequence[JobSpec]], Awaitable[object]]
 
 
@@ -107,6 +110,35 @@ async def start(store: Store, jobs: Sequence[JobSpec]) -> object:
     return await store.leases.start("acme", [(job.ulid, token(job.ulid), NOW) for job in jobs], NOW)
 
 
+async def progress(store: Store, jobs: Sequence[JobSpec]) -> object:
+    return await store.leases.progress("acme", [(job.ulid, token(job.ulid), 7) for job in JOBS if job in jobs], NOW)
+
+
+def _keyed(job: JobSpec) -> JobSpec:
+    return replace(job, no_dedup=True, idempotency_key=f"key-{job.ulid}")
+
+
+async def submitted_under_keys(store: Store) -> None:
+    await scenes.open_session(store)
+    await scenes.submit(store, *map(_keyed, JOBS))
+
+
+async def submit_equal(store: Store, jobs: Sequence[JobSpec]) -> object:
+    """Beside one that is new: with ids and a run of their own, and more urgent."""
+    rows = [replace(job, ulid=spec(40 + JOBS.index(job)).ulid, run_id="r2", priority=Priority.HIGH) for job in jobs]
+    return await scenes.submit(store, NEW, *rows)
+
+
+async def submit_under_keys(store: Store, jobs: Sequence[JobSpec]) -> object:
+    rows = [replace(_keyed(job), ulid=spec(40 + JOBS.index(job)).ulid, run_id="r2") for job in jobs]
+    return await scenes.submit(store, NEW, *rows)
+
+
+async def submit_again(store: Store, jobs: Sequence[JobSpec]) -> object:
+    """An answer was lost."""
+    return await scenes.submit(store, NEW, *jobs)
+
+
 async def finish(store: Store, jobs: Sequence[JobSpec]) -> object:
     return await store.leases.finish("acme", _ends(jobs), NOW)
 
@@ -161,6 +193,11 @@ async def overflow(store: Store, jobs: Sequence[JobSpec]) -> object:
 CASES: dict[str, tuple[Call, Act]] = {
     "claim": (submitted, claim),
     "start": (claimed, start),
+    "progress": (started, progress),
+    "submit what is equal": (submitted, submit_equal),
+    "submit what is equal to started ones": (started, submit_equal),
+    "submit under keys": (submitted_under_keys, submit_under_keys),
+    "submit again": (submitted, submit_again),
     "finish": (started, finish),
     "finish replayed": (passed, finish),
     "finish beside a repeated end": (one_ended, finish),
@@ -208,14 +245,18 @@ def damages(raw: Redis) -> Iterator[tuple[str, Callable[[], object]]]:
 def never_taken(case: str, raw: Redis) -> set[str]:
     """Damages with which the script ends: to go on would lose the place where the job stands, or what it holds."""
     record = raw.hgetall(f"{ORG}j:{BAD.ulid}")
-    found = {"s lacks", "i lacks", "i garbled"} | {f"part {n} of i garbled" for n in range(4)}
+    if case == "submit again":
+        return {"h lacks"}
+    found = {"s lacks"}
+    if case != "progress":
+        found |= {"i lacks", "i garbled"} | {f"part {n} of i garbled" for n in range(4)}
     if case != "claim":
         found.add("s garbled")
-    if "l" in record and record["s"] != "c":
+    if "l" in record and record["s"] != "c" and not case.startswith("submit"):
         found |= {"n lacks", "l garbled"}
         if record["s"] in ("s", "r"):
             found.add("l lacks")
-        if case != "start":
+        if case not in ("start", "progress"):
             found |= {"part 0 of l garbled", "part 4 of l garbled"}
         if case in OF_AN_AGENT:
             found.add(OF_NOBODY)
@@ -241,11 +282,14 @@ class Kept:
     def __init__(self, raw: Redis) -> None:
         self._raw = raw
         self._dumps = everything(raw)
+        left = _piped(raw, [("PTTL", key) for key in self._dumps])
+        self._ttls = {key: max(ttl, 0) for key, ttl in zip(self._dumps, left, strict=True)}
 
     def restore(self, *names: str) -> None:
         """All of it, or some keys."""
         first = [] if names else [("FLUSHDB",)]
-        _piped(self._raw, first + [("RESTORE", key, 0, self._dumps[key], "REPLACE") for key in names or self._dumps])
+        rows = [("RESTORE", key, self._ttls[key], self._dumps[key], "REPLACE") for key in names or self._dumps]
+        _piped(self._raw, first + rows)
 
 
 def everything(raw: Redis) -> dict[str, bytes]:
@@ -276,6 +320,15 @@ def of_neighbours(raw: Redis) -> dict[str, Any]:
     return {what: value for what, value in found.items() if value}
 
 
+async def watched(store: Store) -> bool:
+    """Whether all can be read that was told of the org's jobs."""
+    try:
+        await store.events.after("acme", START)
+    except ValueError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("case", CASES)
 async def test_a_field_that_is_damaged_costs_no_other_job_anything(case: str, store: Store, raw: Redis) -> None:
     prepare, act = CASES[case]
@@ -302,8 +355,12 @@ async def test_a_field_that_is_damaged_costs_no_other_job_anything(case: str, st
             kept.restore(f"{ORG}j:{BAD.ulid}", f"{ORG}d:{BAD.ulid}")
             await act(store, JOBS)
             assert audit(raw) == [], what
+        except SubmitConflictError:
+            assert changed(before, everything(raw)) == [], what
+            continue  # the caller is told
         except (ValueError, KeyError, AttributeError):  # of an answer: the script has served all
             assert await store.reads.unusable("acme", ulids) == {BAD.ulid}, what
         else:
             assert what not in refused, f"{what}: nobody is told"
+            assert await watched(store), f"{what}: watchers are told what they can't read"
         assert of_neighbours(raw) == served, what

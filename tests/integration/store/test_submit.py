@@ -104,6 +104,24 @@ async def test_an_equal_job_gets_the_higher_priority_and_moves_up_its_queue(stor
     assert (await scenes.get(store, spec(2))).priority is Priority.HIGH
 
 
+@pytest.mark.parametrize("in_one_call", [True, False])
+async def test_equals_of_one_call_each_bring_the_job_what_is_theirs(
+    in_one_call: bool, store: Store, raw: Redis
+) -> None:
+    job = spec(1, run_id="a", priority=Priority.LOW)
+    equals = [
+        spec(2, test_path=job.test_path, run_id="b", priority=Priority.HIGH),
+        spec(3, test_path=job.test_path, run_id="c", priority=Priority.MEDIUM, idempotency_key="k1"),
+        spec(4, test_path=job.test_path, run_id="d", priority=Priority.MEDIUM, idempotency_key="k2"),
+    ]
+    for call in [[job, *equals]] if in_one_call else [[job], equals]:
+        await scenes.submit(store, *call)
+    found = await scenes.get(store, job)
+    assert (found.run_ids, found.priority, found.version) == (["a", "b", "c", "d"], Priority.HIGH, 4)
+    assert [s.word for s in await scenes.submit(store, *equals)] == ["DEDUP"] * len(equals)
+    assert audit(raw) == []
+
+
 async def test_leaving_one_of_two_runs_keeps_the_job_and_leaving_the_last_cancels_it(store: Store) -> None:
     await scenes.submit(store, spec(1, run_id="a"))
     await scenes.submit(store, spec(2, test_path=spec(1).test_path, run_id="b"))

@@ -10,7 +10,7 @@ for i = 3, #ARGV do stay[ARGV[i]] = true end
 for _, ulid in ipairs(due) do
   if not stay[ulid] then
     local v = call('HMGET', P .. 'j:' .. ulid, 's', 'l', 'i', 'sb', 'av', 'v', 'n')
-    if (v[1] or v[3]) and not (STATES[v[1]] and parts_of(v[3] or '')) then damaged() end
+    if (v[1] or v[3]) and not (STATES[v[1]] and parts_of(v[3] or '') and tonumber(v[7] or 0)) then damaged() end
     v[8] = ulid
     jobs[#jobs + 1] = v
   end

@@ -11,7 +11,7 @@ for i = 2, #ARGV, 3 do
   if (v[1] or v[5]) and not (STATES[v[1]] and parts_of(v[5] or '')) then damaged() end
   if v[2] and v[1] ~= 'c' then
     v[8], v[9], v[10] = holder_of(v[2])
-    if not (v[8] and v[6]) then damaged() end
+    if not (v[8] and tonumber(v[6])) then damaged() end
   elseif STATES[v[1]] == 1 then
     damaged()
   end

@@ -24,7 +24,20 @@ local function entry_of(kept)
   local ulid, status, content = string.match(kept, '^(%S+) ?(%S*) ?(%S*)$')
   return { ulid = ulid, removed = status ~= '' and status ~= '-' and status or nil, content = content }
 end
+-- The content of a job that is there; nil when there is none.
+local function hash_of(key)
+  local v = call('HMGET', key, 'h', 's')
+  if not v[1] and v[2] then damaged() end
+  return v[1] or nil
+end
 local function keep_entry(key, ulid, content) call('SET', P .. 'ik:' .. key, ulid .. ' - ' .. content, 'PX', key_ttl) end
+
+-- What a submission may change of a job that is there.
+local function known_job(ulid)
+  local v = call('HMGET', P .. 'j:' .. ulid, 's', 'i', 'sb', 'av', 'rn', 'v', 'n', 'ik')
+  if (v[1] or v[2]) and not (STATES[v[1]] and parts_of(v[2] or '') and tonumber(v[7] or 0)) then damaged() end
+  return v
+end
 
 -- Check.
 local jkeys, akeys, names, prints, rare = {}, {}, {}, {}, {}
@@ -43,11 +56,12 @@ local some_alias = some and call('EXISTS', unpack(akeys)) > 0
 local holders = call('HMGET', HOLDERS, unpack(prints))
 local word, who, removed = {}, {}, {}
 local here, printed, keyed, aliased = {}, {}, {}, {}
+local there = {}   -- jobs of before that stand for some of these, as they are by then: all are read before anything is written
 local all_new = true
 for i = 1, jobs do
   local b = base + (i - 1) * WIDTH
   local ulid, hash, print, key = ARGV[b], ARGV[b + 1], prints[i], rare[i] and rare[i].k
-  local known = here[ulid] or (some_exist and call('HGET', jkeys[i], 'h')) or nil
+  local known = here[ulid] or (some_exist and hash_of(jkeys[i])) or nil
   local alias, alias_hash = aliased[ulid] or (some_alias and call('GET', akeys[i])) or nil, nil
   if alias then alias, alias_hash = string.match(alias, '^(%S+) (%S+)$') end
   local first = key and (keyed[key] or entry_of(call('GET', P .. 'ik:' .. key))) or nil
@@ -72,8 +86,9 @@ for i = 1, jobs do
   if key and not first and not known and not alias then
     keyed[key] = { ulid = who[i], content = rare[i].c }
   end
-  if (word[i] == 'DEDUP' or word[i] == 'KEYED') and not removed[i] and string.find(ARGV[b + 2], 'o', 1, true) then
-    aliased[ulid] = who[i] .. ' ' .. hash
+  if (word[i] == 'DEDUP' or word[i] == 'KEYED') and not removed[i] then
+    if string.find(ARGV[b + 2], 'o', 1, true) then aliased[ulid] = who[i] .. ' ' .. hash end
+    if not here[who[i]] then there[who[i]] = there[who[i]] or known_job(who[i]) end
   end
 end
 
@@ -202,13 +217,15 @@ for i = 1, jobs do
     local b = base + (i - 1) * WIDTH
     local ulid, run = who[i], ARGV[b + 8]
     local key = P .. 'j:' .. ulid
-    local v = call('HMGET', key, 's', 'i', 'sb', 'av', 'rn', 'v', 'n', 'ik')
+    local v = there[ulid] or known_job(ulid)
+    there[ulid] = v
     local status, changed = v[1], false
     if status then
       local gid, order, priority, retries, x = parts_of(v[2])
       local _, _, asked = parts_of(ARGV[b + 5])
       if num(asked) > num(priority) and (status == 'q' or status == 's' or status == 'r') then
-        call('HSET', key, 'i', submitted(gid, order, asked, retries, x))
+        v[2] = submitted(gid, order, asked, retries, x)
+        call('HSET', key, 'i', v[2])
         local queue = P .. 'q:' .. gid .. ':' .. signature(v[3], v[4])
         local name = queued_as(ulid, x)
         if call('ZSCORE', queue, name) then call('ZADD', queue, score(asked, order, x), name) end
@@ -218,18 +235,20 @@ for i = 1, jobs do
       local runs, wanted = v[5] or '.', run == '' and '.' or run
       if not string.find(',' .. runs .. ',', ',' .. wanted .. ',', 1, true) then
         fresh[run] = true
-        call('HSET', key, 'rn', runs .. ',' .. wanted)
+        v[5] = runs .. ',' .. wanted
+        call('HSET', key, 'rn', v[5])
         if run ~= '' then call('ZADD', P .. 'rj:' .. run, order, ulid) end
         changed = true
       end
       if changed then
-        local version = next_version(v[6])
-        call('HSET', key, 'v', version, 'u', now)
-        event(ulid, version, status, v[7] or '0', nil, nil, nil)
+        v[6] = next_version(v[6])
+        call('HSET', key, 'v', v[6], 'u', now)
+        event(ulid, v[6], status, v[7] or '0', nil, nil, nil)
       end
       if word[i] == 'DEDUP' and rare[i] and rare[i].k then
         if not string.find(',' .. (v[8] or '') .. ',', ',' .. rare[i].k .. ',', 1, true) then
-          call('HSET', key, 'ik', v[8] and v[8] .. ',' .. rare[i].k or rare[i].k)
+          v[8] = v[8] and v[8] .. ',' .. rare[i].k or rare[i].k
+          call('HSET', key, 'ik', v[8])
         end
         keep_entry(rare[i].k, ulid, rare[i].c)
       end

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-_COUNT = re.compile(r"[0-9]+")
+_COUNT = re.compile(r"0|[1-9][0-9]{0,17}")
 _SHAPES = {
     "s": re.compile(r"[qsrcfx]"),
     "i": re.compile(r"[edb]\S* [0-9]+ [123] [0-9]+ ?\S*"),
-    "n": _COUNT,
+    "n": re.compile(r"0|[1-9][0-9]{0,5}"),
     "r": _COUNT,
     "tr": _COUNT,
     "ir": _COUNT,

@@ -225,6 +225,9 @@ OF_AN_AGENT = {"sweep started", "adopt"}
 OF_NOBODY = "part 2 of l garbled"
 """The lease names an agent that does not have it: the error names the job."""
 
+NO_COUNTS = ("007", "1" * 25)
+"""Digits only, and still no number that the store counts on with."""
+
 
 def damages(raw: Redis) -> Iterator[tuple[str, Callable[[], object]]]:
     """What may be wrong with the job, by name, and how to bring that about."""
@@ -232,6 +235,8 @@ def damages(raw: Redis) -> Iterator[tuple[str, Callable[[], object]]]:
     for field in sorted(raw.hgetall(record)):
         yield f"{field} lacks", lambda field=field: raw.hdel(record, field)
         yield f"{field} garbled", lambda field=field: raw.hset(record, field, "gar bage")
+    for number in NO_COUNTS:
+        yield f"n is {number}", lambda number=number: raw.hset(record, "n", number)
     for field in sorted({"i", "l"} & raw.hgetall(record).keys()):
         for n, _part in enumerate(str(raw.hget(record, field)).split(" ")):
             yield f"part {n} of {field} garbled", lambda field=field, n=n: raw.hset(record, field, _with(raw, field, n))

@@ -1,7 +1,8 @@
 -- The end of an attempt: its record, the verdict or the way back to the queue. Needs lib/org.
 
--- What a field has to look like, of those with which a command would fail in the middle of a script.
-local SHAPES = { n = '^%d+$', r = '^%d+$', tr = '^%d+$', ir = '^%d+$', ou = '^%d+$', qd = '^%d+$', ov = '^%S+ %S+' }
+-- Numbers with which a command would fail in the middle of a script, if HINCRBY did not take them, with the digits that
+-- they may have. A verdict goes over all attempts: with more it would stop the store.
+local COUNTS = { n = 6, r = 18, tr = 18, ir = 18, ou = 18, qd = 18 }
 
 -- A job's fields by name, and those of its lease; nil when there is no such job. (It reads all fields: on so small a
 -- hash that is faster than naming them.) One that can't be used ends the script.
@@ -11,12 +12,13 @@ local function fetch(ulid)
   local j = { ulid = ulid }
   for i = 1, #v, 2 do
     local name, value = v[i], v[i + 1]
-    local shape = SHAPES[name]
-    if shape and not string.find(value, shape) then damaged() end
+    local most = COUNTS[name]
+    if most and value ~= '0' and (#value > most or not string.find(value, '^[1-9]%d*$')) then damaged() end
     j[name] = value
   end
   j.g, j.o, j.p, j.mr, j.x = parts_of(j.i or '')
   if not (j.g and j.h and STATES[j.s or '']) then damaged() end
+  if j.ov and not string.find(j.ov, '^%S+ %S+') then damaged() end
   if j.oc then j.oc = string.match(j.oc, '^%S+') end
   j.v = next_version(j.v)
   j.r = j.r or '1'

@@ -47,3 +47,20 @@ def unusable(raw: Redis, how: str, ulids: Set[str], org_id: str = DAMAGED) -> It
     finally:
         for name, field in kept.items():
             raw.hset(name, "i", field)
+
+
+BAD_SIGNATURES = ('{"l":{"a":["x"]}}', '{"p":["android"]}', '{"d":["x"]}', '{"l":5}', '{"o":5}')
+"""Names of queues that are JSON, and no requirements."""
+
+
+@contextmanager
+def queue_named(raw: Redis, gid: str, signature: str, ulid: str, org_id: str = DAMAGED) -> Iterator[None]:
+    """A group of the org has a queue of this name too, with a job on it."""
+    group, queue = f"{keys.org(org_id)}g:{gid}", f"{keys.org(org_id)}q:{gid}:{signature}"
+    raw.hset(group, f"q:{signature}", "1")
+    raw.zadd(queue, {ulid: 1})
+    try:
+        yield
+    finally:
+        raw.hdel(group, f"q:{signature}")
+        raw.delete(queue)

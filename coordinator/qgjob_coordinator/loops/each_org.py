@@ -30,13 +30,18 @@ class EachOrg:
         self._gate = asyncio.Semaphore(at_once)
         self.failed: dict[str, StoreUnavailableError | OrgDamagedError] = {}
 
-    async def serve(self, part: str, org_ids: Iterable[str], serve: Callable[[str], Awaitable[object]]) -> None:
-        """Returns when all were tried, but for those that rest, since the part found their data damaged lately."""
+    async def serve(
+        self, part: str, org_ids: Iterable[str], serve: Callable[[str], Awaitable[object]], *, last: bool = True
+    ) -> None:
+        """Returns when all were tried, but for those that rest, since the part found their data damaged lately.
+
+        Not the `last`: the part does more for them at this look, and none counts as served before that.
+        """
 
         async def one(org_id: str) -> None:
             async with self._gate:
                 try:
-                    await self._faults.guard(part, org_id, serve(org_id))
+                    await self._faults.guard(part, org_id, serve(org_id), last=last)
                 except (StoreUnavailableError, OrgDamagedError) as e:
                     self.failed[org_id] = e
 

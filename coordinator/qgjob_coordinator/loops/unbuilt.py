@@ -9,13 +9,14 @@ a build for meanwhile, is left alone by the script.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import structlog
 
-from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.errors import OrgDamagedError, StoreUnavailableError
 from qgjob_coordinator.loops.each_org import EachOrg
 from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.model.jobs import Job, Requirements
@@ -29,6 +30,7 @@ from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.transitions import tell_settled
 from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store import builds
+from qgjob_coordinator.store.snapshots import OrgSnapshot
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types.waiting import Unbuilt
 from qgjob_coordinator.telemetry import Telemetry
@@ -103,32 +105,41 @@ class UnbuiltJobs:
         """
         self._wake.clear()
         due, self._due = self._due | {queue.org_id for queue in self._steady.found}, set()
-        orgs, waiting = EachOrg(self._faults), list[GroupView]()
+        orgs, seen = EachOrg(self._faults), list[OrgSnapshot]()
 
         async def read(org_id: str) -> None:
-            seen = await self._store.snapshots.org(org_id, 0)
-            waiting.extend(group for group in seen.groups if group.pushed and group.queues)
+            seen.append(await self._store.snapshots.org(org_id, 0))
 
-        await orgs.serve(PART, due, read)
+        await orgs.serve(PART, due, read, last=False)
         try:
-            found = await self._found(waiting)
+            found = await self._found(seen)
         except StoreUnavailableError:
             self._steady.forget()
             raise
         steady = self._steady.look(found)
-        await orgs.serve(PART, {queue.org_id for queue in steady}, lambda org_id: self._end(org_id, steady))
+        await orgs.serve(PART, (org.org_id for org in seen), lambda org_id: self._end(org_id, steady))
         orgs.tell()
 
-    async def _found(self, waiting: Sequence[GroupView]) -> dict[_Queue, Why]:
-        """The queues whose jobs no device can run, and why."""
-        return _lacking(await self._known(FLEET_SECONDS), waiting) if waiting else {}
+    async def _found(self, seen: Sequence[OrgSnapshot]) -> dict[_Queue, Why]:
+        """The queues whose jobs no device can run, and why; none of orgs of whose queues that can't be said."""
+        if not any(group.pushed and group.queues for org in seen for group in org.groups):
+            return {}
+        known, found = await self._known(FLEET_SECONDS), dict[_Queue, Why]()
+
+        def lacking(orgs: Sequence[OrgSnapshot]) -> dict[_Queue, Why]:
+            return _lacking(known, (group for org in orgs for group in org.groups))
+
+        for org in seen:
+            with contextlib.suppress(OrgDamagedError):  # told; it rests, and is asked for nothing more
+                found |= self._faults.computed(PART, [org], lacking, last=False)
+        return found
 
     async def _known(self, max_age_seconds: float) -> KnownDevices:
         return KnownDevices(map(view, await self._fleet.devices(max_age_seconds=max_age_seconds)))
 
     async def _end(self, org_id: str, steady: Mapping[_Queue, Why]) -> None:
-        """Ends the jobs of queues of which the same is still so, a batch after the other."""
-        ended = True
+        """Ends the jobs of those of the org's queues of which the same is still so, a batch after the other."""
+        ended = any(queue.org_id == org_id for queue in steady)
         while ended:
             seen = await self._store.snapshots.org(org_id, HEADS)
             known = await self._known(0)
@@ -163,6 +174,7 @@ def _lacking(known: KnownDevices, groups: Iterable[GroupView]) -> dict[_Queue, W
     return {
         _queue(group, queue): (group.pushed, known.all_lacking(queue.requirements, group.pushed))
         for group in groups
+        if group.pushed
         for queue in group.queues
         if known.lacking(group.target, queue.requirements, group.pushed)
     }

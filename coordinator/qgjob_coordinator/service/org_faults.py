@@ -73,10 +73,11 @@ class OrgFaults:
         self._now = now
         self._faults: dict[tuple[str, str], _Fault] = {}
 
-    async def guard(self, part: str, org_id: str, work: Awaitable[T]) -> T:
+    async def guard(self, part: str, org_id: str, work: Awaitable[T], *, last: bool = True) -> T:
         """What the work for one org gives. Raises OrgDamagedError for whatever it ends with.
 
-        That the store or the blob store is away is nobody's fault, and passes as it is; so does a cancel.
+        That the store or the blob store is away is nobody's fault, and passes as it is; so does a cancel. The org
+        counts as served when it was the `last` that the part does for it.
         """
         try:
             answer = await work
@@ -84,7 +85,8 @@ class OrgFaults:
             raise
         except Exception as e:
             raise self._met(part, org_id, e) from e
-        self._served(part, org_id)
+        if last:
+            self._served(part, org_id)
         return answer
 
     async def halved(

@@ -56,13 +56,23 @@ def signature(requirements: Requirements) -> str:
 
 @lru_cache(maxsize=65536)
 def parse_signature(text: str) -> tuple[Requirements, tuple[str, ...]]:
-    """Requirements, and the devices that a retry is to avoid."""
+    """Requirements, and the devices that a retry is to avoid. Raises ValueError for what `signature` can't have made.
+
+    What is made of the queues of all orgs is not made org by org, so no requirements go there that can't be compared.
+    """
     end = text.rfind("}") + 1
     base, avoid = text[:end], text[end:].lstrip("!")
     requirements = ANY_DEVICE
     if base:
         d = json.loads(base)
-        labels: Pairs = tuple(sorted(d.get("l", {}).items()))
+        kept = d.get("l", {})
+        if not isinstance(kept, dict):
+            raise ValueError(f"requirements {base}: l is no object of labels; mend the text, or remove it")
+        labels: Pairs = tuple(sorted(kept.items()))
+        texts = [("l", value) for _, value in labels] + [(key, d[key]) for key in "pomd" if d.get(key) is not None]
+        wrong = [f"{dumps(value)} of {key}" for key, value in texts if not isinstance(value, str)]
+        if wrong:
+            raise ValueError(f"requirements {base}: {wrong[0]} is no text; mend it, or remove it")
         requirements = Requirements(d.get("p"), d.get("o"), d.get("m"), d.get("d"), labels)
     return requirements, tuple(avoid.split(",")) if avoid else ()
 

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from qgjob_coordinator.blobs.store import BlobStore
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.loops import timers as timers_module
+from qgjob_coordinator.loops import unbuilt as unbuilt_module
 from qgjob_coordinator.loops.bonds import Bonds
 from qgjob_coordinator.loops.each_org import EachOrg
 from qgjob_coordinator.loops.ending_runs import EndingRuns
@@ -52,7 +53,7 @@ from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.tasks import end_tasks
 from qgjob_coordinator.telemetry import ORG_PARTS, Telemetry
 from tests.fakes import builds, scenes
-from tests.fakes.damage import DAMAGED, OTHER, damaged, unusable
+from tests.fakes.damage import BAD_SIGNATURES, DAMAGED, OTHER, damaged, queue_named, unusable
 from tests.fakes.jobs import NOW, overflowing, spec
 from tests.fakes.waiting import until
 
@@ -335,7 +336,7 @@ async def _overflowing(b: Bench) -> tuple[Look, Served]:
     for org_id in BOTH:
         await scenes.submit(b.store, overflowing(1, org_id=org_id), now=wall_ms())
         await b.store.mark_active(org_id)
-    overflow = Overflow(b.store, b.hub, b.forecast, b.faults, log_transitions=False)
+    overflow = Overflow(b.store, b.hub, b.forecast, b.telemetry, b.faults, log_transitions=False)
 
     async def look() -> None:
         for org_id in BOTH:
@@ -409,6 +410,61 @@ async def test_a_part_serves_the_others_and_the_damaged_org_when_it_is_mended(pa
 
     await until(again, "it is never served again")
     await until(lambda: bench.faults.damaged() == [], "it counts as damaged for ever")
+
+
+@pytest.mark.parametrize("signature", BAD_SIGNATURES[:3])
+@pytest.mark.parametrize("part", sorted(CASES.keys() - {"ending_runs"}))  # whose look here is its last without damage
+async def test_a_queue_whose_name_is_no_requirements_keeps_no_part_from_the_others(
+    part: str, signature: str, bench: Bench
+) -> None:
+    """It is JSON, so that it may be met only where something is made of the queues of all orgs."""
+    prepare, _ = CASES[part]
+    look, served = await prepare(bench)
+    with queue_named(bench.raw, GROUP, signature, spec(9).ulid):
+        await look()
+        assert await served(OTHER)
+        await look()
+
+    async def again() -> bool:
+        await look()
+        return await served(DAMAGED)
+
+    await until(again, "it is never served again")
+    await until(lambda: bench.faults.damaged() == [], "it counts as damaged for ever")
+
+
+async def test_queues_that_can_not_be_compared_with_the_fleet_are_their_orgs_fault(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That it could be read does not say that it is mended: it is told once, and rests longer each time."""
+    look, served = await _without_build(bench)
+    lacking = unbuilt_module._lacking
+
+    def broken(known: Any, groups: Any) -> Any:
+        seen = list(groups)
+        if DAMAGED in {group.org_id for group in seen}:
+            raise KeyError("a queue")
+        return lacking(known, seen)
+
+    monkeypatch.setattr(org_faults, "LONGEST_PAUSE_SECONDS", 0.04)
+    with monkeypatch.context() as patched, capture_logs() as lines:
+        patched.setattr(unbuilt_module, "_lacking", broken)
+
+        async def met(times: int) -> bool:
+            await look()
+            assert await served(OTHER)
+            return bench.telemetry.org_faults["unbuilt"] >= times
+
+        await until(lambda: met(3), "it is not tried again")
+        assert bench.faults._faults["unbuilt", DAMAGED].pause == 0.04
+    assert [line["event"] for line in lines if line["event"].startswith("org")] == ["org_damaged"]
+
+    async def again() -> bool:
+        await look()
+        return await served(DAMAGED)
+
+    await until(again, "it is never served again")
+    assert bench.faults.damaged() == []
 
 
 def test_every_part_that_serves_org_by_org_has_its_case() -> None:

@@ -7,14 +7,18 @@ from dataclasses import replace
 
 import httpx2
 import pytest
+from redis import Redis
 
 from qgjob_coordinator.errors import ForbiddenError
 from qgjob_coordinator.http.services import Services
+from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.diagnosis.facts import StoreFacts
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
 from qgjob_coordinator.service.views import diagnosis
+from qgjob_coordinator.store.names import group_id
 from qgjob_coordinator.store.servers import Answers
 from tests.fakes import scenes
+from tests.fakes.damage import BAD_SIGNATURES, DAMAGED, queue_named
 from tests.fakes.jobs import spec
 from tests.fakes.one_org_away import AWAY, OTHER, away
 
@@ -83,3 +87,23 @@ async def test_an_org_that_can_not_be_read_keeps_nobody_from_judging_the_fleet(
     assert 'qgjob_agents{state="online"} 1.0' in scraped
     assert "qgjob_jobs{" not in scraped
     assert "qgjob_oldest_queued_age_seconds" not in scraped
+
+
+async def _queue_findings(services: Services) -> dict[str, list[str]]:
+    """Of which orgs something is found, by check: what nothing could serve, what can't be used, what was not read."""
+    found = (await services.doctor.diagnose(LOCAL_ADMIN)).findings
+    checks = ("queue.unserved", "orgs.data", "store.reads")
+    return {check: [f.subject for f in found if f.check == check] for check in checks}
+
+
+@pytest.mark.parametrize("signature", BAD_SIGNATURES)
+async def test_a_queue_whose_name_is_no_requirements_leaves_the_findings_of_other_orgs(
+    services: Services, raw: Redis, signature: str
+) -> None:
+    for org_id in (DAMAGED, OTHER):
+        await scenes.submit(services.store, spec(1, org_id))
+        await services.store.mark_active(org_id)
+    with queue_named(raw, group_id("v1", Target.EMULATOR), signature, spec(9).ulid):
+        found = await _queue_findings(services)
+    assert (found["orgs.data"], found["store.reads"]) == ([DAMAGED], [])
+    assert found["queue.unserved"] == [OTHER]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from qgjob_coordinator.model.jobs import ANY_DEVICE, JobError, JobSpec, Requirem
 from qgjob_coordinator.policy.rank import ORDER_EPOCH_MS, ORDERS_PER_MS, queue_score
 from qgjob_coordinator.store import codec, names
 from qgjob_coordinator.store.keys import org
+from tests.fakes.damage import BAD_SIGNATURES
 from tests.fakes.jobs import NOW, spec
 
 FINGERPRINT = 20
@@ -82,6 +84,12 @@ def test_a_submission_comes_back_from_its_line(s: JobSpec) -> None:
 def test_a_signature_tells_requirements_and_what_to_avoid(requirements: Requirements, avoid: list[str]) -> None:
     text = names.signature(requirements) + (f"!{','.join(avoid)}" if avoid else "")
     assert names.parse_signature(text) == (requirements, tuple(avoid))
+
+
+@pytest.mark.parametrize("text", BAD_SIGNATURES)
+def test_what_is_no_signature_is_said_to_be_none(text: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"requirements {text}: ")):
+        names.parse_signature(text)
 
 
 def test_the_signature_of_any_device_is_empty() -> None:

@@ -215,11 +215,14 @@ class Doctor:
         return QueueFacts(counts.queued, counts.retry_wait, counts.oldest_queued_age_seconds, unserved)
 
     async def _unserved(self, org_id: str, reasons: Reasons) -> list[Unserved]:
-        """What waits in an org for a device that is not known, kind by kind."""
+        """What waits in an org for a device that is not known, kind by kind; nothing of one that is damaged."""
         try:
-            snapshot = await self._faults.guard("diagnosis", org_id, self._store.snapshots.org(org_id, 0))
+            return await self._faults.guard("diagnosis", org_id, self._waiting(org_id, reasons))
         except OrgDamagedError:
             return []  # told
+
+    async def _waiting(self, org_id: str, reasons: Reasons) -> list[Unserved]:
+        snapshot = await self._store.snapshots.org(org_id, 0)
         found = [
             (g, q)
             for g in snapshot.groups
@@ -229,7 +232,7 @@ class Doctor:
         if not found:
             return []
         pushed = {g.app_version_id: g.pushed for g, _ in found}
-        going = await self._faults.guard("diagnosis", org_id, self._going(org_id, pushed, reasons))
+        going = await self._going(org_id, pushed, reasons)
         left = [(g, q, q.waiting - going[_Kind(g.app_version_id, g.target, q.requirements)]) for g, q in found]
         return [
             Unserved(org_id, g.app_version_id, g.target, _asked(q.requirements), jobs)

@@ -22,7 +22,7 @@ from qgjob_coordinator.policy.reasons.expired import expired
 from qgjob_coordinator.service.beside import Beside
 from qgjob_coordinator.service.clock import held_ms, wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
-from qgjob_coordinator.service.halving import NO_FAULTS
+from qgjob_coordinator.service.halving import NO_FAULTS, Halving, of_jobs
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.transitions import tell_promoted, tell_settled
@@ -169,8 +169,7 @@ class Timers:
                     self._hub.runs_to_cancel(org_id)
             else:
                 self._bonds.forget(org_id)
-            while await self._serve(org_id, due, now):
-                due = await self._store.snapshots.due(org_id)
+            due = await self._serve_all(org_id, due, now)
         except Exception:
             self._bonds.forget(org_id)
             if known is not None:
@@ -180,31 +179,43 @@ class Timers:
         if coming is not None:
             self.due(org_id, coming)
 
-    async def _serve(self, org_id: str, due: Due, now: int) -> bool:
-        """Does a batch of what is due at `now`; whether it did something, so that more may be due."""
-        did = False
+    async def _serve_all(self, org_id: str, due: Due, now: int) -> Due:
+        """Does all that is due at `now`; what comes next. Raises what it met, when all else is done."""
+        did, met = await self._serve(org_id, due, now)
+        while did:
+            due = await self._store.snapshots.due(org_id)
+            did, error = await self._serve(org_id, due, now)
+            met = met or error
+        if met is not None:
+            raise met
+        return due
+
+    async def _serve(self, org_id: str, due: Due, now: int) -> tuple[bool, Exception | None]:
+        """Does a batch of what is due at `now`; whether it did something, so that more may be due, and what it met.
+
+        A job that can't be used keeps back no other one, whatever of the other is due.
+        """
+        did, met = False, None
         if due.next_retry_at is not None and due.next_retry_at <= now:
-            did = await self._promote(org_id, now)
+            did, met = await self._promote(org_id, now)
         surely = now - held_ms()
         if due.next_deadline_at is not None and due.next_deadline_at <= surely:
-            did = await self._expire(org_id, now, surely) or did
-        return did
+            more, error = await self._expire(org_id, now, surely)
+            did, met = more or did, met or error
+        return did, met
 
-    async def _promote(self, org_id: str, now: int) -> bool:
-        """Puts a batch of due retries on their queues; whether there was one.
-
-        Those that can't be used keep back no others: what was met is raised when these are served.
-        """
+    async def _promote(self, org_id: str, now: int) -> tuple[bool, Exception | None]:
+        """Puts a batch of due retries on their queues; whether there was one, and what kept others from theirs."""
         try:
-            return self._promoted(org_id, await self._store.jobs.promote(org_id, now))
+            return self._promoted(org_id, await self._store.jobs.promote(org_id, now)), None
         except NO_FAULTS:
             raise
-        except Exception:
+        except Exception as e:  # noqa: BLE001 - it is raised when the others are served
             due = await self._store.reads.due_retries(org_id, now, MAX_JOBS)
             damaged = await self._store.reads.unusable(org_id, due)
-            if damaged:
-                self._promoted(org_id, await self._store.jobs.promote(org_id, now, without=damaged))
-            raise
+            if not damaged:
+                return False, e
+            return self._promoted(org_id, await self._store.jobs.promote(org_id, now, without=damaged)), e
 
     def _promoted(self, org_id: str, promoted: Sequence[Promoted]) -> bool:
         """Tells of jobs that are on their queues now; whether there are any."""
@@ -214,9 +225,26 @@ class Timers:
             self._hub.changed(org_id)
         return bool(promoted)
 
-    async def _expire(self, org_id: str, now: int, surely: int) -> bool:
-        """Ends, at `now`, a batch of jobs whose deadline had come at `surely`; whether there may be more."""
+    async def _expire(self, org_id: str, now: int, surely: int) -> tuple[bool, Exception | None]:
+        """Ends, at `now`, a batch of jobs whose deadline had come at `surely`.
+
+        Whether there may be more, and what kept some of them from their end.
+        """
         ulids = await self._store.reads.due_deadlines(org_id, surely, MOST)
+        ended = 0
+
+        async def end(some: Sequence[str]) -> None:
+            nonlocal ended
+            ended += await self._end(org_id, some, now)
+
+        halving = Halving(end, of_jobs(self._store.reads, org_id, lambda ulid: [ulid]))
+        await halving.go(ulids)
+        if halving.error is not None:  # what it met stays first: only what ended tells that there may be more
+            return bool(ended), halving.error
+        return bool(ended) or len(ulids) == MOST, None
+
+    async def _end(self, org_id: str, ulids: Sequence[str], now: int) -> int:
+        """Ends jobs whose deadline has come; how many."""
         jobs = await self._store.reads.get(org_id, ulids)
         pushed = await self._store.builds.pushed(org_id, {job.app_version_id for job in jobs if job is not None})
         devices = await self._fleet.devices()
@@ -231,4 +259,4 @@ class Timers:
         ended = [(row, error.message) for row, (_, error) in zip(done, rows, strict=True) if row]
         tell_settled(self._telemetry, org_id, ended)
         self._hub.changed(org_id)
-        return bool(ended) or len(ulids) == MOST
+        return len(ended)

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import structlog
@@ -25,6 +26,7 @@ from qgjob_coordinator.policy.reasons.unbuilt import KnownDevices, Lacking, Stea
 from qgjob_coordinator.policy.snapshot import HEADS, GroupView, Queue
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.halving import Halving, of_jobs
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.transitions import tell_settled
@@ -138,8 +140,11 @@ class UnbuiltJobs:
         return KnownDevices(map(view, await self._fleet.devices(max_age_seconds=max_age_seconds)))
 
     async def _end(self, org_id: str, steady: Mapping[_Queue, Why]) -> None:
-        """Ends the jobs of those of the org's queues of which the same is still so, a batch after the other."""
-        ended = any(queue.org_id == org_id for queue in steady)
+        """Ends the jobs of those of the org's queues of which the same is still so, a batch after the other.
+
+        A job that can't be used keeps back no other one: what was met is raised when these have ended.
+        """
+        ended, met = any(queue.org_id == org_id for queue in steady), None
         while ended:
             seen = await self._store.snapshots.org(org_id, HEADS)
             known = await self._known(0)
@@ -151,19 +156,36 @@ class UnbuiltJobs:
                 if _queue(group, queue) in still
                 for head in queue.heads
             }
-            jobs = [job for job in await self._store.reads.get(org_id, list(pushed)[:MOST]) if job is not None]
+            ended, error = await self._end_batch(org_id, dict(islice(pushed.items(), MOST)), known)
+            met = met or error
+        if met is not None:
+            raise met
+
+    async def _end_batch(
+        self, org_id: str, pushed: Mapping[str, frozenset[str]], known: KnownDevices
+    ) -> tuple[bool, Exception | None]:
+        """Whether any of the jobs ended, so that there may be more behind, and what kept others from their end."""
+        ended = 0
+
+        async def end(some: Sequence[str]) -> None:
+            nonlocal ended
+            jobs = [job for job in await self._store.reads.get(org_id, some) if job is not None]
             now = wall_ms()
             rows = list(_rows(jobs, pushed, known, now))
-            ended = bool(rows) and await self._reject(org_id, rows, now)
+            ended += await self._reject(org_id, rows, now) if rows else 0
 
-    async def _reject(self, org_id: str, rows: Sequence[Unbuilt], now: int) -> bool:
-        """Whether any of them ended, so that there may be more behind."""
+        halving = Halving(end, of_jobs(self._store.reads, org_id, lambda ulid: [ulid]))
+        await halving.go(list(pushed))
+        return bool(ended), halving.error
+
+    async def _reject(self, org_id: str, rows: Sequence[Unbuilt], now: int) -> int:
+        """How many of them ended."""
         done = await self._store.jobs.reject(org_id, rows, now)
         ended = [(row, job.error.message) for row, job in zip(done, rows, strict=True) if row]
         tell_settled(self._telemetry, org_id, ended)
         if ended:
             self._hub.changed(org_id)
-        return bool(ended)
+        return len(ended)
 
 
 def _queue(group: GroupView, queue: Queue) -> _Queue:

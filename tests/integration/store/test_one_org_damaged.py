@@ -493,6 +493,64 @@ async def test_a_retry_that_can_not_be_used_keeps_back_no_other_one(bench: Bench
     await until(served, "it is never promoted")
 
 
+async def _timed_out(b: Bench, *numbers: int) -> bool:
+    b.timers._swept = float("-inf")
+    await b.timers.look()
+    return {await b.status(DAMAGED, number) for number in numbers} == {Status.FAILED}
+
+
+async def test_a_retry_that_can_not_be_used_keeps_back_no_deadline(bench: Bench) -> None:
+    now = wall_ms()
+    await scenes.submit(bench.store, spec(1, DAMAGED, not_before=now - 1), now=now - 2)
+    await scenes.submit(bench.store, spec(2, DAMAGED, queue_timeout_ms=1000), now=now - 60_000)
+    await bench.store.mark_active(DAMAGED)
+    with unusable(bench.raw, "lacks a field", {spec(1).ulid}):
+        assert await _timed_out(bench, 2)
+        assert set(bench.telemetry.org_faults) == {"timers"}, "nobody is told of it"
+
+    async def promoted() -> bool:
+        return await _timed_out(bench, 2) and not bench.raw.exists(f"{keys.org(DAMAGED)}dl")
+
+    await until(promoted, "it is never promoted")
+
+
+@pytest.mark.parametrize("how", ["lacks a field", "another type"])
+async def test_a_job_that_can_not_be_used_keeps_back_no_other_deadline(
+    how: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those too that are behind its batch."""
+    monkeypatch.setattr(timers_module, "MOST", 2)
+    numbers = range(1, 6)
+    jobs = [spec(number, DAMAGED, queue_timeout_ms=1000 * number) for number in numbers]
+    await scenes.submit(bench.store, *jobs, now=wall_ms() - 60_000)
+    await bench.store.mark_active(DAMAGED)
+    with unusable(bench.raw, how, {spec(1).ulid}):
+        assert await _timed_out(bench, *numbers[1:])
+        assert set(bench.telemetry.org_faults) == {"timers"}, "nobody is told of it"
+    await until(lambda: _timed_out(bench, *numbers), "it never expires")
+
+
+@pytest.mark.parametrize("how", ["lacks a field", "another type"])
+async def test_a_job_that_can_not_be_used_keeps_back_no_other_one_without_a_build(
+    how: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unbuilt_module, "FLEET_SECONDS", 0)
+    monkeypatch.setattr(unbuilt_module, "SETTLED_MS", -NOW)  # what is submitted at NOW, which is to come, is settled
+    look, _ = await _without_build(bench)
+    for number in (11, 12, 13):
+        await bench.submit(number)
+
+    async def ended(*numbers: int) -> bool:
+        await look()
+        return {await bench.status(DAMAGED, number) for number in numbers} == {Status.FAILED}
+
+    with unusable(bench.raw, how, {spec(12).ulid}):
+        await until(lambda: ended(11, 13), "they wait for it")
+        assert await bench.status(OTHER, 12) is Status.FAILED
+        assert set(bench.telemetry.org_faults) == {"unbuilt"}, "nobody is told of it"
+    await until(lambda: ended(11, 12, 13), "it never ends")
+
+
 async def test_an_org_that_no_plan_can_be_made_with_is_found_by_planning_for_each_alone(bench: Bench) -> None:
     """What stands in a queue is read only where a plan looks at it, and a plan is made of all orgs."""
     live = await bench.connect(1)

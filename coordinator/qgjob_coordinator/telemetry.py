@@ -40,6 +40,7 @@ ORG_PARTS = (
     "recalls",
     "health",
     "diagnosis",
+    "reasons",
     "statistics",
     "metrics",
 )

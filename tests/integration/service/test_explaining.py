@@ -6,7 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
+from redis import Redis
+from structlog.testing import capture_logs
 
+from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.model.enums import HoldKind, PendingCode, Target
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Job, JobSpec, Requirements
@@ -15,8 +18,11 @@ from qgjob_coordinator.policy.reasons.overflow import overflow_words
 from qgjob_coordinator.policy.reasons.pending import StartEstimate
 from qgjob_coordinator.policy.reasons.verdict import Verdict
 from qgjob_coordinator.rpc import shapes
+from qgjob_coordinator.service.calls.submission import Defaults, Submission
+from qgjob_coordinator.service.calls.submitting import Submitter
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import CACHE_SECONDS, FleetReader
+from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
 from qgjob_coordinator.service.views.overview import Overview
@@ -26,6 +32,7 @@ from qgjob_coordinator.store.names import group_id
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry, alone
 from tests.fakes import builds, scenes
+from tests.fakes.damage import damaged
 from tests.fakes.jobs import NOW, overflowing, spec
 
 OTHERS_JOB = "rival~01J00000000000000000000009"
@@ -279,6 +286,31 @@ async def test_a_submission_is_told_which_build_its_device_needs(store: Store) -
     told = [reasons.of(await scenes.get(store, job), None) for job in specs]
     assert [reason.code for reason in told] == [PendingCode.NO_RESOURCE] * 2 + [PendingCode.ALL_BUSY]
     assert "there is no build for android (.apk or .aab): push one" in told[0].message
+
+
+@pytest.mark.parametrize("away", [False, True])
+async def test_builds_that_can_not_be_read_keep_no_submitter_from_the_answer(
+    store: Store, raw: Redis, monkeypatch: pytest.MonkeyPatch, away: bool
+) -> None:
+    """Its jobs are accepted by then: what they are told is only words."""
+    pending = await shown(store, replace(EMULATOR, pushed_builds_only=True))
+    jobs = Submitter(store, Hub(), Telemetry(), pending, Defaults(), log_transitions=False)
+
+    async def gone(*_: object) -> None:
+        raise StoreUnavailableError("it is away")
+
+    if away:
+        monkeypatch.setattr(store.builds, "pushed", gone)
+    with damaged(raw, "bd"), capture_logs() as lines:
+        accepted = await jobs.submit_many(
+            LOCAL_ADMIN,
+            [Submission(org_id="acme", app_version_id="v1", test_path="tests/a.spec.ts", target=Target.EMULATOR)],
+        )
+    assert [job.created for job in accepted] == [True]
+    assert accepted[0].job.pending_reason is not None
+    (told,) = [line for line in lines if line["event"] in ("org_damaged", "reasons_without_builds")]
+    assert told["org_id"] == "acme"
+    assert told["error"] == "it is away" if away else "WRONGTYPE" in told["error"]
 
 
 @pytest.mark.parametrize(("only_pushed", "asked"), [(True, [{"v1", "v2"}]), (False, [])])

@@ -469,7 +469,7 @@ async def test_queues_that_can_not_be_compared_with_the_fleet_are_their_orgs_fau
 
 def test_every_part_that_serves_org_by_org_has_its_case() -> None:
     elsewhere = {"plans", "undoing", "reports", "logs", "revoked", "adoption", "taking_over", "recalls", "health"}
-    elsewhere |= {"diagnosis", "statistics", "metrics", "artifacts"}
+    elsewhere |= {"diagnosis", "reasons", "statistics", "metrics", "artifacts"}
     assert set(CASES) | elsewhere == set(ORG_PARTS)
 
 

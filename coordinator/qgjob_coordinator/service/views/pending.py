@@ -6,6 +6,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import structlog
+
+from qgjob_coordinator.errors import OrgDamagedError, StoreUnavailableError
 from qgjob_coordinator.model.enums import DeviceState, PendingCode, Status, Target
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Job, JobSpec, Overflow, PendingReason, Requirements
@@ -30,6 +33,8 @@ SKETCH_SECONDS = 2.0
 """Reading a large fleet takes milliseconds: what submissions are told may be a little older than what readers are."""
 MOST_JUDGED = 16
 """Of so many of the free devices the plan is asked for each job of a list; `explain` asks of all."""
+
+log = structlog.get_logger(__name__)
 
 
 class Reasons:
@@ -182,7 +187,16 @@ class Pending:
         return sketch.with_builds(pushed) if any(pushed.values()) else sketch
 
     async def _pushed_for(self, specs: Sequence[JobSpec]) -> Mapping[str, frozenset[str]]:
-        return await self._store.builds.pushed(specs[0].org_id, {s.app_version_id for s in specs})
+        """Of none where that can't be read: the jobs are accepted, and what they are told are only words."""
+        org_id = specs[0].org_id
+        try:
+            reading = self._store.builds.pushed(org_id, {s.app_version_id for s in specs})
+            return await self._faults.guard("reasons", org_id, reading)
+        except OrgDamagedError:
+            return {}  # told
+        except StoreUnavailableError as e:
+            log.warning("reasons_without_builds", org_id=org_id, error=e.message)
+            return {}
 
     async def _sketch(self, devices: Sequence[Device]) -> Reasons:
         if self._sketches is None or self._sketches.devices is not devices:

@@ -60,6 +60,7 @@ async def test_what_expires_says_that_no_build_of_its_version_was_for_the_device
     assert error is not None
     assert error.error_class is ErrorClass.NO_RESOURCE
     assert "has builds, but none for the devices that could serve it: there is no build for ios sim" in error.message
+    assert error.message.endswith(": push one"), "it fails in no moment: it has"
     error = (await scenes.get(store, others)).error
     assert error is not None
     assert error.error_class is ErrorClass.QUEUE_TIMEOUT

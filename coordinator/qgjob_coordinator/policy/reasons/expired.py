@@ -19,7 +19,7 @@ def expired(job: Job, considered: Sequence[Considered], now: int) -> JobError:
     kind = ErrorClass.QUEUE_TIMEOUT if could_be_served(considered) else ErrorClass.NO_RESOURCE
     backs_off = kind is ErrorClass.QUEUE_TIMEOUT and job.not_before is not None and job.not_before > now
     ready = replace(job, not_before=None)
-    why = pending_reason(ready, considered, now=now, position=None, over_quota=False).message
+    why = pending_reason(ready, considered, now=now, position=None, over_quota=False, ended=True).message
     waited = f"within {(job.queue_timeout_ms or 0) / _MS:g} s"
     tried = [each for each in job.attempts if each.round == job.round and each.outcome is not None]
     if not tried:

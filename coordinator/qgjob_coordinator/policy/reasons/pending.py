@@ -23,6 +23,7 @@ _TEXT = {
 }
 
 _SEE_EACH = "; see `qgjob explain` for each device"
+_OR_FAILS = ", or the job fails in a moment"
 
 _PREDICTABLE = frozenset({PendingCode.ALL_BUSY, PendingCode.QUOTA, PendingCode.RETRY_WAIT})
 """What passes without anybody's doing: only then is there a time to expect a start at."""
@@ -49,14 +50,18 @@ def pending_reason(
     over_quota: bool,
     estimate: StartEstimate | None = None,
     explained: bool = False,
+    ended: bool = False,
 ) -> PendingReason:
     """Why a queued job waits; with several causes, that of the device that will be free soonest.
 
-    `explained`: each device is told beside it, so that it does not say where to see them.
+    `explained`: each device is told beside it, so that it does not say where to see them. `ended`: it is what the job
+    waited for until it ended, so that it does not say how else it would end.
     """
     code, message = _cause(job, considered, now, over_quota=over_quota)
     if explained:
         message = message.removesuffix(_SEE_EACH)
+    if ended:
+        message = message.removesuffix(_OR_FAILS)
     retry_at = job.not_before if code is PendingCode.RETRY_WAIT else None
     return placed(PendingReason(code, message, retry_at=retry_at), position, estimate)
 
@@ -104,7 +109,7 @@ def _nothing_serves(job: Job, considered: Sequence[Considered]) -> str:
     if without:
         words = " or ".join(sorted({c.message for c in without}))
         if second_target(job) is None:
-            words += ", or the job fails in a moment"
+            words += _OR_FAILS
         return f"app version {job.app_version_id} has builds, but none for the devices that could serve it: {words}"
     nothing = f"no device known to the fleet has target {job.target.value} and meets the job's requirements"
     other = next((c for c in considered if c.target is not None and len(c.unmet) == 1), None)

@@ -18,8 +18,8 @@ from qgjob_coordinator.service.views import diagnosis
 from qgjob_coordinator.store.names import group_id
 from qgjob_coordinator.store.servers import Answers
 from tests.fakes import scenes
-from tests.fakes.damage import BAD_SIGNATURES, DAMAGED, queue_named
-from tests.fakes.jobs import spec
+from tests.fakes.damage import BAD_SIGNATURES, DAMAGED, queue_named, unusable
+from tests.fakes.jobs import overflowing, spec
 from tests.fakes.one_org_away import AWAY, OTHER, away
 
 
@@ -107,3 +107,15 @@ async def test_a_queue_whose_name_is_no_requirements_leaves_the_findings_of_othe
         found = await _queue_findings(services)
     assert (found["orgs.data"], found["store.reads"]) == ([DAMAGED], [])
     assert found["queue.unserved"] == [OTHER]
+
+
+async def test_a_damaged_job_that_may_go_to_a_second_target_leaves_the_findings_of_other_orgs(
+    services: Services, raw: Redis
+) -> None:
+    await scenes.submit(services.store, overflowing(1, org_id=DAMAGED))
+    await scenes.submit(services.store, spec(1, OTHER))
+    for org_id in (DAMAGED, OTHER):
+        await services.store.mark_active(org_id)
+    with unusable(raw, "lacks a field", {spec(1).ulid}):
+        found = await _queue_findings(services)
+    assert found == {"queue.unserved": [OTHER], "orgs.data": [DAMAGED], "store.reads": []}

@@ -49,6 +49,9 @@ SETTLED_MS = round(1000 * LOOKS * LOOK_SECONDS)
 """So long a job is in its queue at least: who submits and pushes at once may push last."""
 FLEET_SECONDS = 2.0
 """A look may go by a reading of the fleet that is so old. Before anything ends, the fleet is read again."""
+NEW_LIFE_SECONDS = 60.0
+"""So long nothing ends in a new life of the store: where it lost the fleet's devices, those are known that come back
+first, and all agents of a large fleet need up to a minute to connect again (docs/performance.md)."""
 MOST = 500
 """Jobs of an org that are ended in one call."""
 
@@ -78,6 +81,8 @@ class UnbuiltJobs:
         self._faults = faults
         self._due: set[str] = set()
         self._steady = Steady[_Queue, Why](LOOKS)
+        self._life = store.epoch
+        self._quiet_until = float("-inf")  # monotonic, s
         self._wake = asyncio.Event()
         self._sight = Sight("unbuilt_blind", log)
         hub.builds_due = self.due
@@ -118,9 +123,20 @@ class UnbuiltJobs:
         except StoreUnavailableError:
             self._steady.forget()
             raise
+        if self._fleet_may_be_coming():
+            self._steady.forget()
+            orgs.tell()
+            return
         steady = self._steady.look(found)
         await orgs.serve(PART, (org.org_id for org in seen), lambda org_id: self._end(org_id, steady))
         orgs.tell()
+
+    def _fleet_may_be_coming(self) -> bool:
+        """Whether the store began a new life a moment ago, after one that this process knew."""
+        known, self._life = self._life, self._store.epoch
+        if known not in (0, self._life):
+            self._quiet_until = time.monotonic() + NEW_LIFE_SECONDS
+        return time.monotonic() < self._quiet_until
 
     async def _found(self, seen: Sequence[OrgSnapshot]) -> dict[_Queue, Why]:
         """The queues whose jobs no device can run, and why; none of orgs of whose queues that can't be said."""

@@ -21,6 +21,7 @@ from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.org_faults import OrgFaults
+from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes
@@ -237,6 +238,28 @@ async def test_a_look_that_failed_proves_nothing(bench: Bench, store: Store, mon
             await bench.look(1)
     await bench.look(LOOKS - 1)
     assert await bench.statuses(1) == [Status.QUEUED]
+    await bench.look(1)
+    assert await bench.statuses(1) == [Status.FAILED]
+
+
+async def test_in_a_new_life_of_the_store_the_fleet_has_time_to_come_back(
+    bench: Bench, store: Store, raw: Redis
+) -> None:
+    """It lost the fleet's devices, and no jobs: who comes back first is not all that was there."""
+    await store.check()
+    await show(store, EMULATOR)
+    await show(store, SIM, agent_id="mac-1")
+    await push(store)
+    await submit(store, spec(1))
+    await bench.look(LONG)
+    raw.delete(*raw.keys(f"{keys.FLEET}*"))
+    await store.check()
+    await show(store, EMULATOR)
+    await bench.look(LONG)
+    assert await bench.statuses(1) == [Status.QUEUED]
+    bench.loop._quiet_until = 0.0  # its minute is over
+    await bench.look(LOOKS - 1)
+    assert await bench.statuses(1) == [Status.QUEUED], "what was seen meanwhile proves nothing"
     await bench.look(1)
     assert await bench.statuses(1) == [Status.FAILED]
 

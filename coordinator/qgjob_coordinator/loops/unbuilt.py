@@ -160,9 +160,9 @@ class UnbuiltJobs:
 
         A job that can't be used keeps back no other one: what was met is raised when these have ended.
         """
-        ended, met = any(queue.org_id == org_id for queue in steady), None
+        ended, met, heads = any(queue.org_id == org_id for queue in steady), None, HEADS
         while ended:
-            seen = await self._store.snapshots.org(org_id, HEADS)
+            seen = await self._store.snapshots.org(org_id, heads)
             known = await self._known(0)
             still = dict(_lacking(known, seen.groups).items() & steady.items())
             pushed = {
@@ -174,6 +174,8 @@ class UnbuiltJobs:
             }
             ended, error = await self._end_batch(org_id, dict(islice(pushed.items(), MOST)), known)
             met = met or error
+            if not ended and heads < MOST and _more_behind(seen, still):
+                ended, heads = True, MOST  # the first ones may all wait for their second target
         if met is not None:
             raise met
 
@@ -206,6 +208,12 @@ class UnbuiltJobs:
 
 def _queue(group: GroupView, queue: Queue) -> _Queue:
     return _Queue(group.org_id, group.gid, queue.requirements)
+
+
+def _more_behind(seen: OrgSnapshot, queues: Mapping[_Queue, Why]) -> bool:
+    """Whether one of the queues has jobs that the snapshot does not show."""
+    shown = ((group, queue) for group in seen.groups for queue in group.queues)
+    return any(queue.waiting > len(queue.heads) for group, queue in shown if _queue(group, queue) in queues)
 
 
 def _lacking(known: KnownDevices, groups: Iterable[GroupView]) -> dict[_Queue, Why]:

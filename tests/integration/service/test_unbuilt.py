@@ -17,6 +17,7 @@ from qgjob_coordinator.loops.unbuilt import LOOKS, SETTLED_MS, UnbuiltJobs
 from qgjob_coordinator.model.enums import ErrorClass, Outcome, Status, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.model.jobs import JobSpec, Requirements
+from qgjob_coordinator.policy.snapshot import HEADS
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
@@ -303,6 +304,14 @@ async def test_one_that_may_go_to_a_second_target_waits_and_its_neighbour_does_n
     await submit(store, overflowing(1), spec(2))
     await bench.look(LONG)
     assert await bench.statuses(1, 2) == [Status.QUEUED, Status.FAILED]
+
+
+async def test_those_that_wait_for_a_second_target_keep_back_none_behind_them(bench: Bench, store: Store) -> None:
+    await show(store, EMULATOR, CLOUD)
+    await push(store)
+    await submit(store, *[overflowing(number) for number in range(1, HEADS + 7)], spec(90), spec(91))
+    await bench.look(LOOKS)
+    assert await bench.statuses(1, HEADS + 6, 90, 91) == [Status.QUEUED] * 2 + [Status.FAILED] * 2
 
 
 async def test_a_device_of_the_second_target_that_was_just_shown_begins_the_looks_anew(

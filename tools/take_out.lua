@@ -1,17 +1,54 @@
 -- Takes a job that can't be used out of its org, and counts anew what is counted of the others, in one step.
 --
---     redis-cli --eval tools/take_out.lua 'qg:o:{ORG}:' , ULID
+--     redis-cli -e -u "$REDIS_URL" --eval tools/take_out.lua 'qg:o:{acme}:' , acme~01M8Z1T2R4C6V8X0A2B4D6F8H0
 --
--- What was kept of the job stands under `aside:` then. It looks through all keys of the store, and so stops it for about
--- a second for each million of them.
--- RETURNS what it did, a line each
-local P, ulid = KEYS[1], ARGV[1]
+-- The braces are part of the key; the job may be named by the end of its id alone. What was kept of it stands under
+-- `aside:` then. It looks through all keys of the store, and so stops it for about a second for each million of them.
+-- RETURNS what it did, a line each; an error, with nothing changed, for arguments that name no job.
+local P, id = KEYS[1] or '', ARGV[1] or ''
 local call = redis.call
+local USAGE = "redis-cli -e --eval tools/take_out.lua 'qg:o:{acme}:' , acme~ULID"
+local function refused(why) return redis.error_reply('ERR ' .. why .. ': nothing was changed; it is ' .. USAGE) end
+
+local org = string.match(P, '^qg:o:{([^{}]+)}:$')
+if not org then return refused(P .. " is not the prefix of an org's keys, whose braces are part of it") end
+local named, ulid = string.match(id, '^(.*)~(.*)$')
+ulid = ulid or id
+if ulid == '' then return refused('"' .. id .. '" names no job') end
+if named and named ~= org then return refused(id .. ' is not a job of ' .. P) end
+
+-- First all places are looked through, then the job leaves them: an error leaves all as it was.
+local places = {}
+local function stands(key, remove, member) places[#places + 1] = { key, remove, member } end
+for _, name in ipairs({ 'ix:a', 'ix:c', 'ix:f', 'ix:x', 'dl', 'qx', 'ov' }) do
+  if call('ZSCORE', P .. name, ulid) then stands(P .. name, 'ZREM', ulid) end
+end
+for _, key in ipairs(call('KEYS', P .. 'rj:*')) do
+  if call('ZSCORE', key, ulid) then stands(key, 'ZREM', ulid) end
+end
+for _, key in ipairs(call('KEYS', P .. 'la:*')) do
+  if call('SISMEMBER', key, ulid) == 1 then stands(key, 'SREM', ulid) end
+end
+for _, key in ipairs(call('KEYS', P .. 'rv:*')) do
+  for _, member in ipairs(call('SMEMBERS', key)) do
+    if string.match(member, '^%S+') == ulid then stands(key, 'SREM', member) end
+  end
+end
+for _, key in ipairs(call('KEYS', P .. 'q:*')) do
+  for _, member in ipairs(call('ZRANGE', key, 0, -1)) do
+    if string.match(member, '^%S+') == ulid then stands(key, 'ZREM', member) end
+  end
+end
+local equal = call('HGETALL', P .. 'dd')
+for i = 1, #equal, 2 do
+  if equal[i + 1] == ulid then stands(P .. 'dd', 'HDEL', equal[i]) end
+end
+if #places == 0 and call('EXISTS', P .. 'j:' .. ulid, P .. 'd:' .. ulid) == 0 then return refused('no job ' .. ulid .. ' in ' .. P) end
+
 local done = {}
 local function did(n, what)
   if n > 0 then done[#done + 1] = what end
 end
-
 for _, kind in ipairs({ 'j:', 'd:' }) do
   local key = P .. kind .. ulid
   if call('EXISTS', key) == 1 then
@@ -19,30 +56,13 @@ for _, kind in ipairs({ 'j:', 'd:' }) do
     did(1, key .. ' is aside:' .. key)
   end
 end
-
-for _, name in ipairs({ 'ix:a', 'ix:c', 'ix:f', 'ix:x', 'dl', 'qx', 'ov' }) do did(call('ZREM', P .. name, ulid), 'out of ' .. name) end
-for _, key in ipairs(call('KEYS', P .. 'rj:*')) do did(call('ZREM', key, ulid), 'out of ' .. key) end
-for _, key in ipairs(call('KEYS', P .. 'la:*')) do did(call('SREM', key, ulid), 'out of ' .. key) end
-for _, key in ipairs(call('KEYS', P .. 'rv:*')) do
-  for _, member in ipairs(call('SMEMBERS', key)) do
-    if string.match(member, '^%S+') == ulid then did(call('SREM', key, member), 'out of ' .. key) end
-  end
-end
-for _, key in ipairs(call('KEYS', P .. 'q:*')) do
-  for _, member in ipairs(call('ZRANGE', key, 0, -1)) do
-    if string.match(member, '^%S+') == ulid then did(call('ZREM', key, member), 'out of ' .. key) end
-  end
-end
-local equal = call('HGETALL', P .. 'dd')
-for i = 1, #equal, 2 do
-  if equal[i + 1] == ulid then did(call('HDEL', P .. 'dd', equal[i]), 'out of dd') end
-end
+for _, place in ipairs(places) do did(call(place[2], place[1], place[3]), 'out of ' .. place[1]) end
 
 -- What is counted: jobs by status and target, unfinished ones of each group, leases of each device in it.
 local counts, unfinished, held = {}, {}, {}
 for _, index in ipairs({ 'a', 'c', 'f', 'x' }) do
   for _, other in ipairs(call('ZRANGE', P .. 'ix:' .. index, 0, -1)) do
-    local v = call('HMGET', P .. 'j:' .. other, 's', 'i', 'l')
+    local v = redis.pcall('HMGET', P .. 'j:' .. other, 's', 'i', 'l') -- of another type: none of them
     local gid = string.match(v[2] or '', '^%S+')
     if v[1] and gid then
       local field = v[1] .. string.sub(gid, 1, 1)

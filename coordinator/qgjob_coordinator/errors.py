@@ -13,6 +13,7 @@ QgjobError
 │   ├── SchemaOlderError  it has an older schema, and is brought to this version's
 │   └── StoreRightsError  its user lacks rights for what was asked
 ├── OrgDamagedError       what the store has of one org can't be used; all other orgs are served
+├── JobDamagedError       what the store has of one job can't be used; it waits for a person
 ├── BlobsUnavailableError the blob store, or the disk for uploads, can't serve now; nothing was kept
 ├── ParentSilentError     the parent of this process did not answer; what was asked for is not known now
 ├── AgentSilentError      an agent did not confirm in time; the change is stored
@@ -23,6 +24,11 @@ QgjobError
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+OURS = "the coordinator failed; its log says why"
+"""All that a caller is told of a fault of ours."""
+REPAIR = "'An org whose data can't be used' in docs/operations.md"
+"""Where operators find what to do about damaged records."""
 
 
 class QgjobError(Exception):
@@ -149,6 +155,15 @@ class OrgDamagedError(QgjobError):
         super().__init__(f"the data of org {org_id} can't be used ({message})")
         self.org_id = org_id
         self.again_in_seconds = again_in_seconds
+
+
+class JobDamagedError(QgjobError):
+    """What the store has of one job can't be used: its record is damaged. Its cause is the error that was met."""
+
+    def __init__(self, org_id: str, ulid: str, error: Exception) -> None:
+        self.job_id = f"{org_id}~{ulid}"
+        met = f"{type(error).__name__}: {error}"
+        super().__init__(f"job {self.job_id} can't be read ({met}): its record in the store is damaged; see {REPAIR}")
 
 
 class BlobsUnavailableError(QgjobError):

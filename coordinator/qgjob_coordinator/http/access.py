@@ -8,6 +8,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from qgjob_coordinator.errors import OURS, QgjobError
 from qgjob_coordinator.http.status import INTERNAL, ErrorResponse, error_body
 from qgjob_coordinator.service.request_id import REQUEST_ID, request_id
 
@@ -70,5 +71,5 @@ class Faults:
             log.exception("http_failed", method=scope["method"], path=scope["path"], exc_info=error)
             if begun:
                 raise
-            broken = ErrorResponse(error_body("internal", "the coordinator failed; its log says why"), INTERNAL)
+            broken = ErrorResponse(error_body(QgjobError.short, OURS), INTERNAL)
             await broken(scope, receive, send)

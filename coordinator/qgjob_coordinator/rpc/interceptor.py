@@ -13,7 +13,7 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
-from qgjob_coordinator.errors import InvalidError, QgjobError, SlowReaderError, TooLargeError
+from qgjob_coordinator.errors import OURS, InvalidError, QgjobError, SlowReaderError, TooLargeError
 from qgjob_coordinator.rpc.status import abort, abort_plainly, code_of
 from qgjob_coordinator.rpc.unknown import has_unknown, unknown_fields
 from qgjob_coordinator.service.request_id import REQUEST_ID, request_id
@@ -26,6 +26,7 @@ WRITE_SECONDS = 60.0
 """A stream whose caller takes nothing for so long is cut: else it would hold what it has for ever."""
 
 log = structlog.get_logger(__name__)
+_OURS = QgjobError(OURS)
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -99,9 +100,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             except asyncio.CancelledError:
                 watch.code = "CANCELLED"
                 raise
-            except Exception:
-                watch.code = "UNKNOWN"
+            except grpc.aio.AbortError:
+                watch.code = _ended_with(context)
                 raise
+            except Exception as e:  # noqa: BLE001 - `_broke` logs it
+                watch.code = code_of(_OURS).name
+                await _broke(context, e, key)
             finally:
                 watch.end()
 
@@ -126,9 +130,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     raise
                 watch.code = "UNAVAILABLE"
                 await abort_plainly(context, grpc.StatusCode.UNAVAILABLE, "the coordinator stops; ask again")
-            except Exception:
-                watch.code = "UNKNOWN"
+            except grpc.aio.AbortError:
+                watch.code = _ended_with(context)
                 raise
+            except Exception as e:  # noqa: BLE001 - `_broke` logs it
+                watch.code = code_of(_OURS).name
+                await _broke(context, e, key)
             finally:
                 self._streams.discard(task)
                 watch.end()
@@ -150,9 +157,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             except (asyncio.CancelledError, GeneratorExit):
                 watch.code = "CANCELLED"
                 raise
-            except Exception:
-                watch.code = "UNKNOWN"
+            except grpc.aio.AbortError:
+                watch.code = _ended_with(context)
                 raise
+            except Exception as e:  # noqa: BLE001 - `_broke` logs it
+                watch.code = code_of(_OURS).name
+                await _broke(context, e, key)
             finally:
                 watch.end()
 
@@ -254,6 +264,18 @@ async def _fail(context: Context, error: QgjobError, key: tuple[str, str, str]) 
     """Ends the call with the error; never returns normally."""
     log.info("call_refused", method=key[2], error=error.short, message=error.message)
     await abort(context, error)
+
+
+def _ended_with(context: Context) -> str:
+    """The code of a call that its own handler has ended."""
+    ended: Any = context.code()
+    return next(code.name for code in grpc.StatusCode if ended in (code, code.value[0]))
+
+
+async def _broke(context: Context, error: Exception, key: tuple[str, str, str]) -> None:
+    """Ends a call that met a fault of ours: the caller learns nothing of our insides, the log everything."""
+    log.error("call_failed", method=key[2], exc_info=error)
+    await abort(context, _OURS)
 
 
 def _request_id(context: Context) -> str:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from heapq import merge
 from typing import Any, cast
 
+from redis.exceptions import ResponseError
+
+from qgjob_coordinator.errors import JobDamagedError
 from qgjob_coordinator.model.enums import Status, Target
 from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.store import codec, keys, names
@@ -43,12 +46,26 @@ class JobReader:
         self._call = call
 
     async def get(self, org_id: str, ulids: Sequence[str]) -> list[Job | None]:
-        """Jobs in the order asked for; None for one that is not there. Aliases are followed."""
+        """Jobs in the order asked for; None for one that is not there. Aliases are followed.
+
+        Raises JobDamagedError for the first that can't be read.
+        """
         jobs: list[Job | None] = []
         for i in range(0, len(ulids), CHUNK):
-            reply = await self._runner.run("read", keys.org(org_id), list(ulids[i : i + CHUNK]))
-            jobs += [codec.decode_job(org_id, r[0], codec.pairs(r[1]), r[2]) if r else None for r in reply]
+            reply = await self._kept(org_id, list(ulids[i : i + CHUNK]))
+            jobs += [_decoded(org_id, *r) if r else None for r in reply]
         return jobs
+
+    async def _kept(self, org_id: str, ulids: list[str]) -> list[Any]:
+        """What is kept of jobs. Raises JobDamagedError for one of another type: `read` can't name it."""
+        try:
+            return cast("list[Any]", await self._runner.run("read", keys.org(org_id), ulids))
+        except ResponseError as e:
+            damaged = await self.unusable(org_id, ulids)
+            for ulid in ulids:
+                if ulid in damaged:
+                    raise JobDamagedError(org_id, ulid, e) from e
+            raise
 
     async def unusable(self, org_id: str, ulids: Sequence[str]) -> set[str]:
         """Those of the jobs that are there and can't be read. No aliases."""
@@ -240,6 +257,14 @@ class JobReader:
     async def delayed_count(self, org_id: str) -> int:
         """Jobs that wait for their not_before."""
         return int(await self._call("ZCARD", f"{keys.org(org_id)}dl"))
+
+
+def _decoded(org_id: str, ulid: str, flat: list[Any], text: str) -> Job:
+    """A job as `read` answers with it. Raises JobDamagedError."""
+    try:
+        return codec.decode_job(org_id, ulid, codec.pairs(flat), text)
+    except Exception as e:
+        raise JobDamagedError(org_id, ulid, e) from e
 
 
 def _reads(org_id: str, ulid: str, kept: list[Any] | int) -> bool:

@@ -1,0 +1,74 @@
+"""A job that can't be read is an error that names it, to whoever asks for it; the others are read."""
+
+from __future__ import annotations
+
+import pytest
+from redis import Redis
+from redis.exceptions import ResponseError
+
+from qgjob_coordinator.errors import JobDamagedError
+from qgjob_coordinator.service.calls.jobs import JobService
+from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
+from qgjob_coordinator.service.principal import LOCAL_ADMIN
+from qgjob_coordinator.service.views.pending import Pending
+from qgjob_coordinator.store import keys
+from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.telemetry import Telemetry
+from tests.fakes import scenes
+from tests.fakes.jobs import spec
+
+ORG = keys.org("acme")
+OLD, BAD, NEW = JOBS = [spec(n, run_id="r1") for n in (1, 2, 3)]
+NAME = f"acme~{BAD.ulid}"
+PAGE = "'An org whose data can't be used' in docs/operations.md"
+
+
+def service(store: Store) -> JobService:
+    pending = Pending(store, FleetReader(store), None, faults=OrgFaults())
+    return JobService(store, Hub(), Telemetry(), pending, lambda *_: False, log_transitions=False)
+
+
+def damage(raw: Redis, how: str) -> None:
+    if how == "i is gone":
+        raw.hdel(f"{ORG}j:{BAD.ulid}", "i")
+    elif how == "i is short":
+        raw.hset(f"{ORG}j:{BAD.ulid}", "i", "gar")
+    elif how == "no text":
+        raw.delete(f"{ORG}d:{BAD.ulid}")
+    else:
+        raw.delete(f"{ORG}{how}{BAD.ulid}")
+        raw.rpush(f"{ORG}{how}{BAD.ulid}", "of another type")
+
+
+HOW = ["i is gone", "i is short", "no text", "j:", "d:"]
+
+
+@pytest.mark.parametrize("how", HOW)
+async def test_the_error_names_the_job_and_where_the_repair_is_written(how: str, store: Store, raw: Redis) -> None:
+    await scenes.submit(store, *JOBS)
+    damage(raw, how)
+    with pytest.raises(JobDamagedError) as met:
+        await store.reads.get("acme", [job.ulid for job in JOBS])
+    assert met.value.message.startswith(f"job {NAME} can't be read (")
+    assert PAGE in met.value.message
+    assert met.value.__cause__ is not None
+    assert [job.ulid for job in await store.reads.get("acme", [OLD.ulid, NEW.ulid]) if job] == [OLD.ulid, NEW.ulid]
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("call", ["get", "explain", "cancel", "retry"])
+async def test_calls_on_it_say_so(how: str, call: str, store: Store, raw: Redis) -> None:
+    await scenes.submit(store, *JOBS)
+    damage(raw, how)
+    more = {"round_": None} if call in ("cancel", "retry") else {}
+    with pytest.raises(JobDamagedError, match=NAME):
+        await getattr(service(store), call)(LOCAL_ADMIN, NAME, **more)
+
+
+async def test_an_error_of_no_single_job_stays_what_it_is(store: Store, raw: Redis) -> None:
+    await scenes.submit(store, *JOBS)
+    raw.rpush(f"{ORG}al:x", "of another type")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await store.reads.get("acme", [OLD.ulid, "x"])

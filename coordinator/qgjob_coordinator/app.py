@@ -104,7 +104,6 @@ class Coordinator:
         self._member = None if handed is None else Member(handed, self.telemetry)
         totals = alone(self.telemetry) if self._member is None else self._member.totals
         self.hub = Hub()
-        self.faults = OrgFaults(self.telemetry)
         rules = RetryRules(infra_max=s.infra_max_retries)
         self.store = Store(
             s.redis_url,
@@ -113,6 +112,7 @@ class Coordinator:
             observe=self.telemetry.observe_store,
             clock=STORE_CLOCK,
         )
+        self.faults = OrgFaults(self.telemetry, damaged_jobs=self.store.reads.damaged_jobs)
         log_transitions = s.log_level in ("info", "debug")
         name = f"{socket.gethostname()}:{os.getpid()}"
         self.fleet = FleetReader(self.store)

@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from qgjob_coordinator.errors import OrgDamagedError
+from qgjob_coordinator.errors import REPAIR, JobDamagedError, OrgDamagedError
 from qgjob_coordinator.policy.diagnosis.facts import Damaged
 from qgjob_coordinator.service.halving import NO_FAULTS, Halving, nobody_knows
 from qgjob_coordinator.telemetry import Telemetry
@@ -29,7 +29,7 @@ LONGEST_TOLD_SECONDS = 3600.0
 REMEMBERED_SECONDS = 1800.0
 """What nobody met again for so long is forgotten: the org may be gone, or not used any more."""
 
-WHAT_TO_DO = "see 'An org whose data can't be used' in docs/operations.md; the org is served again once that is mended"
+WHAT_TO_DO = f"see {REPAIR}; the org is served again once that is mended"
 
 GIVING_OUT = ("scheduler", "plans", "claims", "timers")
 
@@ -63,14 +63,23 @@ class _Fault:
     told_pause: float
     open: bool = True
     told: bool = True
+    jobs: tuple[str, ...] = ()
 
 
 class OrgFaults:
     """One a process. `part` is always the word of the part of the coordinator that serves the org: see ORG_PARTS."""
 
-    def __init__(self, telemetry: Telemetry | None = None, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        telemetry: Telemetry | None = None,
+        now: Callable[[], float] = time.monotonic,
+        *,
+        damaged_jobs: Callable[[str], Awaitable[Sequence[str]]] = nobody_knows,
+    ) -> None:
+        """`damaged_jobs` finds the ids of some jobs of an org that can't be used. Asked once a failed try."""
         self._telemetry = telemetry or Telemetry()
         self._now = now
+        self._damaged_jobs = damaged_jobs
         self._faults: dict[tuple[str, str], _Fault] = {}
 
     async def guard(self, part: str, org_id: str, work: Awaitable[T], *, last: bool = True) -> T:
@@ -84,7 +93,7 @@ class OrgFaults:
         except NO_FAULTS:
             raise
         except Exception as e:
-            raise self._met(part, org_id, e) from e
+            raise self._met(part, org_id, e, await self._jobs(part, org_id)) from e
         if last:
             self._served(part, org_id)
         return answer
@@ -106,7 +115,7 @@ class OrgFaults:
         if halving.error is None:
             self._served(part, org_id)
             return [], None
-        found = self._met(part, org_id, halving.error)
+        found = self._met(part, org_id, halving.error, await self._jobs(part, org_id))
         found.__cause__ = halving.error
         return halving.left(), found
 
@@ -154,14 +163,30 @@ class OrgFaults:
             if fault.open:
                 parts.setdefault(org_id, []).append((part, fault))
         return [
-            Damaged(o, tuple(p for p, _ in f), f[0][1].error, now - min(x.since for _, x in f))
+            Damaged(
+                o,
+                tuple(p for p, _ in f),
+                f[0][1].error,
+                now - min(x.since for _, x in f),
+                tuple(dict.fromkeys(job for _, x in f for job in x.jobs)),
+            )
             for o, f in sorted(parts.items())
         ]
 
-    def _met(self, part: str, org_id: str, e: Exception) -> OrgDamagedError:
-        """Counts it, tells it when that is news, and says how long to wait."""
+    async def _jobs(self, part: str, org_id: str) -> tuple[str, ...] | None:
+        """Jobs that are to blame, as far as they are found; None where they were looked for in the same try."""
+        fault = self._faults.get((part, org_id))
+        if fault is not None and fault.open and self._now() < fault.not_before:
+            return None
+        try:
+            return tuple(await self._damaged_jobs(org_id))
+        except Exception:  # noqa: BLE001 - what was met before is what is told
+            return ()
+
+    def _met(self, part: str, org_id: str, e: Exception, jobs: tuple[str, ...] | None = ()) -> OrgDamagedError:
+        """Counts it, tells it when that is news, and says how long to wait. Without `jobs` those known before stay."""
         self._telemetry.org_faults[part] += 1
-        now, error = self._now(), f"{type(e).__name__}: {e}"
+        now, error = self._now(), _words(e)
         fault = self._faults.get((part, org_id))
         if fault is None:
             self._forget(now)
@@ -170,6 +195,7 @@ class OrgFaults:
         elif not fault.open:
             fault.open, fault.since, fault.told = True, now, False
         fault.met_at = now
+        fault.jobs = fault.jobs if jobs is None else jobs
         if now >= fault.not_before:  # else it is of the same try: several agents may meet it at once
             fault.pause = min(max(2 * fault.pause, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
             fault.not_before = now + fault.pause
@@ -187,6 +213,7 @@ class OrgFaults:
             org_id=org_id,
             part=part,
             error=error,
+            jobs=list(fault.jobs),
             again_in_seconds=round(fault.not_before - now, 1),
             what_to_do=WHAT_TO_DO,
             exc_info=e,
@@ -205,3 +232,7 @@ class OrgFaults:
     def _forget(self, now: float) -> None:
         for key in [k for k, fault in self._faults.items() if now - fault.met_at > REMEMBERED_SECONDS]:
             del self._faults[key]
+
+
+def _words(e: Exception) -> str:
+    return e.message if isinstance(e, JobDamagedError) else f"{type(e).__name__}: {e}"

@@ -20,6 +20,10 @@ from qgjob_coordinator.store.shapes import usable
 
 CHUNK = 500
 OLDEST_FIRST = 20
+MOST_DAMAGED = 5
+"""So many damaged jobs are named: a person takes them out one by one."""
+LOOKED_AT = 5000
+"""So many unfinished jobs are looked at for these."""
 _HELD = (Status.SCHEDULED, Status.RUNNING)
 _INDEX = {Status.QUEUED: "a", Status.COMPLETED: "c", Status.FAILED: "f", Status.CANCELLED: "x"}
 
@@ -74,6 +78,22 @@ class JobReader:
             chunk = list(ulids[i : i + CHUNK])
             reply = await self._runner.run("unusable", keys.org(org_id), chunk)
             found.update(ulid for ulid, r in zip(chunk, reply, strict=True) if not _reads(org_id, ulid, r))
+        return found
+
+    async def damaged_jobs(self, org_id: str) -> list[str]:
+        """Ids of the first MOST_DAMAGED jobs that can't be used, of the LOOKED_AT oldest unfinished ones and of the
+        oldest CHUNK of each verdict.
+        """
+        found: list[str] = []
+        for index, most in (("a", LOOKED_AT), ("c", CHUNK), ("f", CHUNK), ("x", CHUNK)):
+            for first in range(0, most, CHUNK):
+                ulids: list[str] = await self._call("ZRANGE", f"{keys.org(org_id)}ix:{index}", first, first + CHUNK - 1)
+                damaged = await self.unusable(org_id, ulids)
+                found += [f"{org_id}~{ulid}" for ulid in ulids if ulid in damaged]
+                if len(found) >= MOST_DAMAGED:
+                    return found[:MOST_DAMAGED]
+                if len(ulids) < CHUNK:
+                    break
         return found
 
     async def resolve(self, org_id: str, ulids: Sequence[str]) -> list[str | None]:

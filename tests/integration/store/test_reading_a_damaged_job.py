@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
+from structlog.testing import capture_logs
 
 from qgjob_coordinator.errors import JobDamagedError
 from qgjob_coordinator.service.calls.jobs import JobService
@@ -12,12 +13,14 @@ from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.principal import LOCAL_ADMIN
+from qgjob_coordinator.service.views.overview import Overview
 from qgjob_coordinator.service.views.pending import Pending
 from qgjob_coordinator.store import keys
+from qgjob_coordinator.store.reads import CHUNK, MOST_DAMAGED
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.telemetry import Telemetry
+from qgjob_coordinator.telemetry import Telemetry, alone
 from tests.fakes import scenes
-from tests.fakes.jobs import spec
+from tests.fakes.jobs import NOW, spec
 
 ORG = keys.org("acme")
 OLD, BAD, NEW = JOBS = [spec(n, run_id="r1") for n in (1, 2, 3)]
@@ -72,3 +75,36 @@ async def test_an_error_of_no_single_job_stays_what_it_is(store: Store, raw: Red
     raw.rpush(f"{ORG}al:x", "of another type")
     with pytest.raises(ResponseError, match="WRONGTYPE"):
         await store.reads.get("acme", [OLD.ulid, "x"])
+
+
+async def test_who_sets_the_org_aside_names_its_damaged_jobs(store: Store, raw: Redis) -> None:
+    await scenes.submit(store, *JOBS)
+    raw.hdel(f"{ORG}j:{BAD.ulid}", "i")
+    raw.hset(f"{ORG}j:{NEW.ulid}", "s", "?")
+    faults = OrgFaults(damaged_jobs=store.reads.damaged_jobs)
+    overview = Overview(store, FleetReader(store), alone(Telemetry()), faults=faults)
+    with capture_logs() as lines:
+        await overview.stats(LOCAL_ADMIN, None)
+    (told,) = [line for line in lines if line["event"] == "org_damaged"]
+    assert told["jobs"] == [NAME, f"acme~{NEW.ulid}"]
+    assert told["error"].startswith(f"job {NAME} can't be read (KeyError: 'i')")
+    (aside,) = faults.damaged()
+    assert aside.jobs == (NAME, f"acme~{NEW.ulid}")
+
+
+async def test_of_many_damaged_jobs_the_first_few_are_named_wherever_they_stand(store: Store, raw: Redis) -> None:
+    many = [spec(n) for n in range(1, 2 * CHUNK)]
+    await scenes.submit(store, *many)
+    assert await store.reads.damaged_jobs("acme") == []
+    for job in many[CHUNK - 2 : CHUNK + MOST_DAMAGED]:
+        raw.hdel(f"{ORG}j:{job.ulid}", "i")
+    named = [f"acme~{job.ulid}" for job in many[CHUNK - 2 :][:MOST_DAMAGED]]
+    assert await store.reads.damaged_jobs("acme") == named
+
+
+async def test_damaged_jobs_with_a_verdict_are_named_too(store: Store, raw: Redis) -> None:
+    await scenes.open_session(store)
+    await scenes.submit(store, OLD, BAD)
+    await store.jobs.cancel("acme", [(BAD.ulid, 1)], NOW, reason="x")
+    raw.hset(f"{ORG}j:{BAD.ulid}", "i", "gar")
+    assert await store.reads.damaged_jobs("acme") == [NAME]

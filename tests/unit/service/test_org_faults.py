@@ -201,3 +201,50 @@ async def test_what_is_set_aside_is_told_by_org_until_nobody_met_it_for_long(sce
     assert scene.faults.damaged() == []
     (fine,) = orgs.judge([])
     assert fine.level == "ok"
+
+
+async def test_damaged_jobs_are_told_with_the_error_and_looked_for_once_a_try() -> None:
+    now, asked, names = [1000.0], [0], ["acme~01"]
+
+    async def damaged_jobs(org_id: str) -> list[str]:
+        asked[0] += 1
+        assert org_id == "acme"
+        return list(names)
+
+    faults = OrgFaults(None, lambda: now[0], damaged_jobs=damaged_jobs)
+
+    async def fail(*_: object) -> None:
+        raise KeyError("i")
+
+    async def meet() -> list[object]:
+        with capture_logs() as lines, pytest.raises(OrgDamagedError):
+            await faults.guard("statistics", "acme", fail())
+        return [line["jobs"] for line in lines]
+
+    assert await meet() == [["acme~01"]]
+    assert await meet() == []
+    assert asked == [1], "they were looked for twice in one try"
+    names[:] = ["acme~02"]
+    now[0] += FIRST_PAUSE_SECONDS
+    assert await meet() == []
+    await faults.halved("reports", "acme", [1], fail)
+    (aside,) = faults.damaged()
+    assert (aside.jobs, asked) == (("acme~02",), [3])
+    (finding,) = orgs.judge([aside])
+    assert "KeyError: 'i'; jobs that can't be used: acme~02" in finding.found
+    assert "take_out.lua" in finding.advice
+
+
+async def test_where_no_job_can_be_looked_for_the_error_is_told_alone() -> None:
+    async def damaged_jobs(_org_id: str) -> list[str]:
+        raise StoreUnavailableError("away")
+
+    async def fail() -> None:
+        raise KeyError("i")
+
+    faults = OrgFaults(damaged_jobs=damaged_jobs)
+    with pytest.raises(OrgDamagedError, match="KeyError: 'i'"):
+        await faults.guard("statistics", "acme", fail())
+    (aside,) = faults.damaged()
+    assert aside.jobs == ()
+    assert "org_damaged" in orgs.judge([aside])[0].advice

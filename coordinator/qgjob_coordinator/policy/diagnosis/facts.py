@@ -108,12 +108,16 @@ class FleetFacts:
 
 @dataclass(frozen=True, slots=True)
 class Damaged:
-    """An org that is set aside: by which parts of the coordinator, what one of them met, and for how long (s)."""
+    """An org that is set aside: by which parts of the coordinator, what one of them met, and for how long (s).
+
+    `jobs` are ids of some that can't be used, where any were found.
+    """
 
     org_id: str
     parts: tuple[str, ...]
     error: str
     seconds: float
+    jobs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

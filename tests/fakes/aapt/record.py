@@ -1,10 +1,11 @@
-"""Records the real aapt: `python -m tests.fakes.aapt.record` writes recorded/aapt.json.
+"""Records the real aapt: `python -m tests.fakes.aapt.record --write` writes recorded/aapt.json.
 
 What it warns of has the time and the numbers of process and thread, for which signs stand.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import shutil
@@ -45,6 +46,9 @@ def answers(program: str, folder: Path) -> dict[str, list[Any]]:
 
 def main() -> None:
     """Writes the recording."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", required=True, help="begin")
+    parser.parse_args()
     program = shutil.which("aapt")
     assert program is not None, "needs the program aapt: apt-get install aapt"
     with tempfile.TemporaryDirectory() as folder:

@@ -1,10 +1,11 @@
-"""Records the real server of adb: `python -m tests.fakes.adb_server.record` writes recorded/adb.json.
+"""Records the real server of adb: `python -m tests.fakes.adb_server.record --write` writes recorded/adb.json.
 
 The server is one of its own, on a free port, that looks for no phones and emulators of this host.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import re
@@ -117,6 +118,9 @@ async def _record() -> dict[str, Any]:
 
 def main() -> None:
     """Writes the recording."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", required=True, help="begin")
+    parser.parse_args()
     RECORDING.write_text(json.dumps(asyncio.run(_record()), indent=1) + "\n", "utf-8")
 
 

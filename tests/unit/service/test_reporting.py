@@ -230,7 +230,7 @@ async def test_after_some_damaged_jobs_the_others_wait_too_and_are_not_tried_one
         calls += 1
         raise KeyError("ct")
 
-    def pause(_self: object, _part: str, org_id: str, _e: Exception) -> OrgDamagedError:
+    def pause(_self: object, _part: str, org_id: str, *_: object) -> OrgDamagedError:
         rests.set()
         return OrgDamagedError(org_id, "ct", 60.0)
 

@@ -404,10 +404,13 @@ async def test_what_died_last_is_swept_before_what_was_closed_long_ago(
     store: Store, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await closed_of_before(store, 20, ["acme"])
-    await scenes.open_session(store, "fresh")
-    await store.sessions.renew("fresh", 1, NOW + 3_600_000)
-    job = await scenes.running(store, agent_id="fresh")
-    assert await store.sessions.observe("fresh", 1, -1, "closed")
+    late = ["fresh-2", "fresh-3", "fresh-1"]  # the last one first; of several, since the store tells them in any order
+    jobs = []
+    for hours, agent_id in enumerate(reversed(late), 1):
+        await scenes.open_session(store, agent_id)
+        await store.sessions.renew(agent_id, 1, NOW + hours * 3_600_000)
+        jobs.append(await scenes.running(store, spec(hours), f"t{hours}", agent_id=agent_id, device_id=agent_id))
+        assert await store.sessions.observe(agent_id, 1, -1, "closed")
     swept, real = [], store.leases.sweep
 
     async def noted(org_id: str, agent_id: str, *rest: Any) -> Any:
@@ -416,9 +419,9 @@ async def test_what_died_last_is_swept_before_what_was_closed_long_ago(
 
     monkeypatch.setattr(store.leases, "sweep", noted)
     await watch.look()
-    assert swept[0] == "fresh"
-    assert len(swept) == 21
-    assert (await scenes.get(store, job)).status is Status.QUEUED
+    assert swept[: len(late)] == late
+    assert len(swept) == 20 + len(late)
+    assert [(await scenes.get(store, job)).status for job in jobs] == [Status.QUEUED] * len(late)
     assert (await store.sessions.watch())[0] == []
 
 

@@ -20,6 +20,8 @@ EXEMPT = {
     "qgjob_coordinator.loops.old_contents.PAUSE_SECONDS": "nothing in a run is old enough to be dropped",
     "qgjob_coordinator.loops.retention.PAUSE_SECONDS": "nothing in a run is old enough to be dropped",
     "qgjob_coordinator.loops.start_check.PAUSE_SECONDS": "it compares estimates with what came: nobody waits",
+    "qgjob_coordinator.loops.unbuilt.FLEET_SECONDS": "for jobs whose version has builds, and the lab pushes none",
+    "qgjob_coordinator.loops.unbuilt.NEW_LIFE_SECONDS": "for jobs whose version has builds, and the lab pushes none",
     "qgjob_coordinator.loops.hints.REFUSED_SECONDS": "for hints that an ACL refuses, which none of the lab does",
     "qgjob_coordinator.loops.store_news.FIRST_PAUSE_SECONDS": "between two lines of the log",
     "qgjob_coordinator.loops.store_news.LONGEST_PAUSE_SECONDS": "between two lines of the log",

@@ -220,7 +220,7 @@ CASES = [
         "SetDeviceLabels",
         lambda client, s: client.set_labels(DEVICE, {"room": s.org}),
         told=lambda d, s: d.labels["room"] == s.org,
-        holds=lambda d: set(d.labels) == {"room"},
+        holds=lambda d: set(d.labels) == {"room", "runner"},  # the second one is its agent's word
     ),
     Case("ForgetAgent", lambda client, s: client.forget_agent(s.gone), told=NotFoundError, sent_once=True),
 ]

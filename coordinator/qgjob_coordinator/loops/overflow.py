@@ -6,14 +6,12 @@ a job that another one judged, or gave to a device, has another version by then,
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
 
-from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.loops.due_orgs import LOOK_SECONDS, DueOrgs
 from qgjob_coordinator.loops.each_org import EachOrg
 from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.model.jobs import Job
@@ -32,10 +30,6 @@ from qgjob_coordinator.store.types.waiting import Judged, OverflowWord
 from qgjob_coordinator.telemetry import Telemetry
 
 PART = "overflow"
-LOOK_SECONDS = 1.0
-"""Between two looks, at least."""
-BUSY_SHARE = 0.02
-"""Of the process's time, the part that this may take: a look costs more the larger the fleet is."""
 MOST = 500
 """Jobs of an org that are judged at a look; the others are the first of the next one."""
 
@@ -91,43 +85,29 @@ class Overflow:
         self._looks = looks
         self._telemetry = telemetry
         self._log_transitions = log_transitions
-        self._due: set[str] = set()
-        self._wake = asyncio.Event()
-        self._sight = Sight("overflow_blind", log)
+        self._orgs = DueOrgs(Sight("overflow_blind", log))
         hub.overflow_due = self.due
 
     def due(self, org_id: str) -> None:
         """The org has jobs to be judged. It is told again for as long as it has."""
-        self._due.add(org_id)
-        self._wake.set()
+        self._orgs.add(org_id)
 
     async def run(self) -> None:
         """Judges for ever."""
-        while True:
-            await self._wake.wait()
-            begun = time.thread_time()
-            try:
-                await self.round()
-            except StoreUnavailableError as e:
-                self._sight.lost(e)
-            else:
-                self._sight.seen()
-            await asyncio.sleep(max(LOOK_SECONDS, (time.thread_time() - begun) / BUSY_SHARE))
+        await self._orgs.run(self.round)
 
     async def round(self) -> None:
         """Judges what is due, whatever orgs can't be reached or are damaged.
 
         Raises StoreUnavailableError: OrgsAwayError, when all others were served.
         """
-        self._wake.clear()
-        due, self._due = self._due, set()
         orgs, waiting = EachOrg(self._faults), dict[str, list[_Waiting]]()
 
         async def read(org_id: str) -> None:
             if found := await self._waiting(org_id):
                 waiting[org_id] = found
 
-        await orgs.serve(PART, due, read)
+        await orgs.serve(PART, self._orgs.take(), read)
         if waiting:
             # Behind them: a look is never older than the jobs that it judges.
             judged = await self._judge([w for found in waiting.values() for w in found])

@@ -8,7 +8,6 @@ a build for meanwhile, is left alone by the script.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import NamedTuple
 import structlog
 
 from qgjob_coordinator.errors import OrgDamagedError, StoreUnavailableError
+from qgjob_coordinator.loops.due_orgs import LOOK_SECONDS, DueOrgs
 from qgjob_coordinator.loops.each_org import EachOrg
 from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.model.jobs import Job, Requirements
@@ -38,10 +38,6 @@ from qgjob_coordinator.store.types.waiting import Unbuilt
 from qgjob_coordinator.telemetry import Telemetry
 
 PART = "unbuilt"
-LOOK_SECONDS = 1.0
-"""Between two looks, at least."""
-BUSY_SHARE = 0.02
-"""Of the process's time, the part that this may take."""
 LOOKS = 10
 """So many looks in a row have to find the same. An agent that comes for the first time shows its devices as it finds
 them: emulators at once, simulators after an answer of Xcode's, which takes seconds."""
@@ -79,39 +75,26 @@ class UnbuiltJobs:
         self._fleet = fleet
         self._telemetry = telemetry
         self._faults = faults
-        self._due: set[str] = set()
+        self._orgs = DueOrgs(Sight("unbuilt_blind", log))
         self._steady = Steady[_Queue, Why](LOOKS)
         self._life = store.epoch
         self._quiet_until = float("-inf")  # monotonic, s
-        self._wake = asyncio.Event()
-        self._sight = Sight("unbuilt_blind", log)
         hub.builds_due = self.due
 
     def due(self, org_id: str) -> None:
         """The org has builds, and jobs. It is told again for as long as it has."""
-        self._due.add(org_id)
-        self._wake.set()
+        self._orgs.add(org_id)
 
     async def run(self) -> None:
         """Looks for ever."""
-        while True:
-            await self._wake.wait()
-            begun = time.thread_time()
-            try:
-                await self.round()
-            except StoreUnavailableError as e:
-                self._sight.lost(e)
-            else:
-                self._sight.seen()
-            await asyncio.sleep(max(LOOK_SECONDS, (time.thread_time() - begun) / BUSY_SHARE))
+        await self._orgs.run(self.round)
 
     async def round(self) -> None:
         """Looks once, whatever orgs can't be reached or are damaged, and ends what was found for long enough.
 
         Raises StoreUnavailableError: OrgsAwayError, when all others were served.
         """
-        self._wake.clear()
-        due, self._due = self._due | {queue.org_id for queue in self._steady.found}, set()
+        due = self._orgs.take(queue.org_id for queue in self._steady.found)
         orgs, seen = EachOrg(self._faults), list[OrgSnapshot]()
 
         async def read(org_id: str) -> None:

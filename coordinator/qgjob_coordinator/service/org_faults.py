@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import structlog
 
@@ -50,6 +50,16 @@ class OfOrg(Protocol):
 S = TypeVar("S", bound=OfOrg)
 
 
+class _Blamed(NamedTuple):
+    """Jobs that can't be used, and why they could not be looked for."""
+
+    jobs: tuple[str, ...] = ()
+    error: str | None = None
+
+
+_NOBODY = _Blamed()
+
+
 @dataclass(slots=True)
 class _Fault:
     """What a part met in an org. All times are monotonic, in s; `open` until the org was served again."""
@@ -63,7 +73,7 @@ class _Fault:
     told_pause: float
     open: bool = True
     told: bool = True
-    jobs: tuple[str, ...] = ()
+    blamed: _Blamed = _NOBODY
 
 
 class OrgFaults:
@@ -93,7 +103,7 @@ class OrgFaults:
         except NO_FAULTS:
             raise
         except Exception as e:
-            raise self._met(part, org_id, e, await self._jobs(part, org_id)) from e
+            raise self._met(part, org_id, e, await self._blamed(part, org_id)) from e
         if last:
             self._served(part, org_id)
         return answer
@@ -115,7 +125,7 @@ class OrgFaults:
         if halving.error is None:
             self._served(part, org_id)
             return [], None
-        found = self._met(part, org_id, halving.error, await self._jobs(part, org_id))
+        found = self._met(part, org_id, halving.error, await self._blamed(part, org_id))
         found.__cause__ = halving.error
         return halving.left(), found
 
@@ -168,23 +178,23 @@ class OrgFaults:
                 tuple(p for p, _ in f),
                 f[0][1].error,
                 now - min(x.since for _, x in f),
-                tuple(dict.fromkeys(job for _, x in f for job in x.jobs)),
+                tuple(dict.fromkeys(job for _, x in f for job in x.blamed.jobs)),
             )
             for o, f in sorted(parts.items())
         ]
 
-    async def _jobs(self, part: str, org_id: str) -> tuple[str, ...] | None:
+    async def _blamed(self, part: str, org_id: str) -> _Blamed | None:
         """Jobs that are to blame, as far as they are found; None where they were looked for in the same try."""
         fault = self._faults.get((part, org_id))
         if fault is not None and fault.open and self._now() < fault.not_before:
             return None
         try:
-            return tuple(await self._damaged_jobs(org_id))
-        except Exception:  # noqa: BLE001 - what was met before is what is told
-            return ()
+            return _Blamed(tuple(await self._damaged_jobs(org_id)))
+        except Exception as e:  # noqa: BLE001 - told beside what was met before
+            return _Blamed((), _words(e))
 
-    def _met(self, part: str, org_id: str, e: Exception, jobs: tuple[str, ...] | None = ()) -> OrgDamagedError:
-        """Counts it, tells it when that is news, and says how long to wait. Without `jobs` those known before stay."""
+    def _met(self, part: str, org_id: str, e: Exception, blamed: _Blamed | None = None) -> OrgDamagedError:
+        """Counts it, tells it when that is news, and says how long to wait. With None what was known before stays."""
         self._telemetry.org_faults[part] += 1
         now, error = self._now(), _words(e)
         fault = self._faults.get((part, org_id))
@@ -195,7 +205,7 @@ class OrgFaults:
         elif not fault.open:
             fault.open, fault.since, fault.told = True, now, False
         fault.met_at = now
-        fault.jobs = fault.jobs if jobs is None else jobs
+        fault.blamed = fault.blamed if blamed is None else blamed
         if now >= fault.not_before:  # else it is of the same try: several agents may meet it at once
             fault.pause = min(max(2 * fault.pause, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
             fault.not_before = now + fault.pause
@@ -213,7 +223,8 @@ class OrgFaults:
             org_id=org_id,
             part=part,
             error=error,
-            jobs=list(fault.jobs),
+            jobs=list(fault.blamed.jobs),
+            **({} if fault.blamed.error is None else {"jobs_not_looked_for": fault.blamed.error}),
             again_in_seconds=round(fault.not_before - now, 1),
             what_to_do=WHAT_TO_DO,
             exc_info=e,

@@ -57,6 +57,34 @@ async def test_what_is_nobody_s_fault_passes(scene: Scene, error: BaseException)
     assert (scene.telemetry.org_faults, scene.faults.damaged()) == ({}, [])
 
 
+async def test_a_search_for_damaged_jobs_that_fails_is_told_beside_what_was_met() -> None:
+    now, answers = 1000.0, iter([["acme~1"], KeyError("i"), ["acme~2"]])
+
+    async def search(_org_id: str) -> Sequence[str]:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def fails(words: str) -> None:
+        raise ValueError(words)
+
+    faults, found = OrgFaults(Telemetry(), lambda: now, damaged_jobs=search), []
+    with capture_logs() as lines:
+        for words in ("first", "second", "third"):
+            with pytest.raises(OrgDamagedError):
+                await faults.guard("timers", "acme", fails(words))
+            found.append([d.jobs for d in faults.damaged()])
+            now += 10
+    assert found == [[("acme~1",)], [()], [("acme~2",)]]
+    told = [(line["error"], line["jobs"], line.get("jobs_not_looked_for")) for line in lines]
+    assert told == [
+        ("ValueError: first", ["acme~1"], None),
+        ("ValueError: second", [], "KeyError: 'i'"),
+        ("ValueError: third", ["acme~2"], None),
+    ]
+
+
 async def test_the_pauses_grow_and_begin_anew_when_the_org_was_served(scene: Scene) -> None:
     pauses = []
     for _ in range(8):

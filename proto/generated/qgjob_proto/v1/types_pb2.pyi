@@ -147,7 +147,7 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     job: also poison.
     """
     OUTCOME_PROVIDER_ERROR: _Outcome.ValueType  # 8
-    """The cloud provider of the device failed. No runner of this version reports it."""
+    """What the test needs beside its device failed: the cloud provider, a build of the app, a session."""
     OUTCOME_EXPIRED: _Outcome.ValueType  # 9
     """For jobs only: waited longer than its queue_timeout_seconds."""
     OUTCOME_CANCELLED: _Outcome.ValueType  # 10
@@ -175,7 +175,7 @@ OUTCOME_AGENT_LOST: Outcome.ValueType  # 7
 job: also poison.
 """
 OUTCOME_PROVIDER_ERROR: Outcome.ValueType  # 8
-"""The cloud provider of the device failed. No runner of this version reports it."""
+"""What the test needs beside its device failed: the cloud provider, a build of the app, a session."""
 OUTCOME_EXPIRED: Outcome.ValueType  # 9
 """For jobs only: waited longer than its queue_timeout_seconds."""
 OUTCOME_CANCELLED: Outcome.ValueType  # 10

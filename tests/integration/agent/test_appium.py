@@ -111,6 +111,14 @@ async def test_one_that_hangs_is_waited_for_while_tests_have_it(
     assert [each["event"] for each in log if each["event"] != "appium_started"] == ["appium_hung"] * 2
 
 
+async def test_a_pipe_in_place_of_what_it_remembers_holds_nobody_up(make: Make, tmp_path: Path) -> None:
+    """A test of the same user can put one there: the agent would wait for who never writes."""
+    (tmp_path / "state").mkdir()
+    os.mkfifo(tmp_path / "state" / "appium.json")
+    appium = make()
+    assert (await answers(await appium.ready()), appium.starts) == (True, 1)
+
+
 async def test_its_log_begins_anew_when_it_is_long(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(appium_module, "LOG_MOST_BYTES", 1_000)
     appium, log = make(), tmp_path / "state" / "appium.log"

@@ -18,7 +18,7 @@ import psutil
 
 from qgjob_agent.hub_address import Address
 from qgjob_agent.listening import LOOPBACK, listens, who_listens
-from qgjob_agent.plain_file import put_text
+from qgjob_agent.plain_file import put_text, text_of
 from qgjob_agent.runners.appwright.appium_log import AppiumLog
 from qgjob_agent.runners.appwright.appium_reason import reason_in
 from qgjob_agent.runners.appwright.hub import answers
@@ -147,7 +147,7 @@ class Appium:
 
     def _told(self) -> dict[str, Any] | None:
         try:
-            told = json.loads(self._memory.read_text("utf-8"))
+            told = json.loads(text_of(self._memory))
             numbers = {"pid": int(told["pid"]), "created": float(told["created"]), "port": int(told["port"])}
             return numbers | {"settings": told.get("settings")}
         except (OSError, ValueError, KeyError, TypeError):

@@ -14,7 +14,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from qgjob_coordinator.errors import StoreRightsError
-from qgjob_coordinator.model.enums import ErrorClass, Outcome, Target
+from qgjob_coordinator.model.enums import ErrorClass, Outcome, Status, Target
 from qgjob_coordinator.model.jobs import JobError
 from qgjob_coordinator.store import keys, names
 from qgjob_coordinator.store.store import Store
@@ -172,6 +172,54 @@ async def test_a_record_that_lacks_what_each_job_has_changes_nothing_of_another_
                 await call(store)
             assert state(raw) == before
     await call(store)
+    assert audit(raw) == []
+
+
+@pytest.mark.parametrize(("field", "value"), [("s", "?"), ("s", "s"), ("s", "r"), ("l", "no lease")])
+@pytest.mark.parametrize("case", ["claim", "promote"])
+async def test_a_job_that_can_not_be_used_keeps_its_place_until_it_is_mended(
+    case: str, field: str, value: str, store: Store, raw: Redis
+) -> None:
+    """On its queue, or among those that wait for a time: it was taken for one that does not wait there."""
+    prepare, call = CASES[case]
+    await prepare(store)
+    broken = JOBS[1].ulid
+    record = f"{keys.org('acme')}j:{broken}"
+    kept = raw.dump(record)
+    raw.hset(record, field, value)
+    assert await store.reads.unusable("acme", [job.ulid for job in JOBS]) == {broken}
+    before = state(raw)
+    with pytest.raises(ResponseError, match="a record lacks what each job has"):
+        await call(store)
+    assert state(raw) == before
+    raw.restore(record, 0, kept, replace=True)
+    await call(store)
+    assert audit(raw) == []
+
+
+async def test_what_a_job_that_passed_has_of_its_lease_is_nothing_to_a_claim(store: Store, raw: Redis) -> None:
+    await started(store)
+    await finish(store)
+    raw.hset(f"{keys.org('acme')}j:{JOBS[0].ulid}", "l", "no lease")
+    assert not (await scenes.claim(store, JOBS[0], (JOBS[0].ulid, "late"))).grants
+
+
+@pytest.mark.parametrize(("field", "value"), [("i", "?"), ("n", "x"), ("n", "0000007"), ("n", "9" * 18)])
+async def test_a_job_that_can_not_be_used_is_left_by_retention_as_it_is_and_no_other_one(
+    field: str, value: str, store: Store, raw: Redis
+) -> None:
+    """It goes over all attempts of a job: more than there can be would stop the store."""
+    await cancelled(store)
+    ulids = [job.ulid for job in JOBS]
+    record = f"{keys.org('acme')}j:{ulids[1]}"
+    kept = raw.dump(record)
+    raw.hset(record, field, value)
+    assert await store.reads.unusable("acme", ulids) == {ulids[1]}
+    assert await store.jobs.retire("acme", Status.CANCELLED, LATER, 0, 100) == (3, 2)
+    assert [job is not None for job in await store.reads.get("acme", [ulids[0], ulids[2]])] == [False, False]
+    raw.restore(record, 0, kept, replace=True)
+    assert audit(raw) == []
+    assert await store.jobs.retire("acme", Status.CANCELLED, LATER, 0, 100) == (1, 1)
     assert audit(raw) == []
 
 

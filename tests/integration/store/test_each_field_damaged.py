@@ -253,12 +253,10 @@ def never_taken(case: str, raw: Redis) -> set[str]:
     record = raw.hgetall(f"{ORG}j:{BAD.ulid}")
     if case == "submit again":
         return {"h lacks"}
-    found = {"s lacks"}
+    found = {"s lacks", "s garbled"}
     if case != "progress":
         parts = 1 if case == "start" else 4  # it reads where the job counts, and nothing else
         found |= {"i lacks", "i garbled"} | {f"part {n} of i garbled" for n in range(parts)}
-    if case != "claim":
-        found.add("s garbled")
     if "l" in record and record["s"] != "c" and not case.startswith("submit"):
         found |= {"n lacks", "l garbled"}
         if record["s"] in ("s", "r"):

@@ -11,6 +11,7 @@ for _, ulid in ipairs(due) do
   if not stay[ulid] then
     local v = call('HMGET', P .. 'j:' .. ulid, 's', 'l', 'i', 'sb', 'av', 'v', 'n')
     if (v[1] or v[3]) and not (STATES[v[1]] and parts_of(v[3] or '') and tonumber(v[7] or 0)) then damaged() end
+    check_lease(v[1], v[2])
     v[8] = ulid
     jobs[#jobs + 1] = v
   end

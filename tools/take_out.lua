@@ -19,7 +19,7 @@ if named and named ~= org then return refused(id .. ' is not a job of ' .. P) en
 
 -- First all places are looked through, then the job leaves them: an error leaves all as it was.
 local places = {}
-local function stands(key, remove, member) places[#places + 1] = { key, remove, member } end
+local function stands(key, remove, member) places[#places + 1] = { remove, key, member } end
 for _, name in ipairs({ 'ix:a', 'ix:c', 'ix:f', 'ix:x', 'dl', 'qx', 'ov' }) do
   if call('ZSCORE', P .. name, ulid) then stands(P .. name, 'ZREM', ulid) end
 end
@@ -43,6 +43,12 @@ local equal = call('HGETALL', P .. 'dd')
 for i = 1, #equal, 2 do
   if equal[i + 1] == ulid then stands(P .. 'dd', 'HDEL', equal[i]) end
 end
+-- Idempotency keys and other ids that lead to it: who submits the test again would be given a job that is not there.
+for _, kind in ipairs({ 'ik:*', 'al:*' }) do
+  for _, key in ipairs(call('KEYS', P .. kind)) do
+    if string.match(call('GET', key) or '', '^%S+') == ulid then stands(key, 'DEL') end
+  end
+end
 if #places == 0 and call('EXISTS', P .. 'j:' .. ulid, P .. 'd:' .. ulid) == 0 then return refused('no job ' .. ulid .. ' in ' .. P) end
 
 local done = {}
@@ -56,7 +62,7 @@ for _, kind in ipairs({ 'j:', 'd:' }) do
     did(1, key .. ' is aside:' .. key)
   end
 end
-for _, place in ipairs(places) do did(call(place[2], place[1], place[3]), 'out of ' .. place[1]) end
+for _, place in ipairs(places) do did(call(unpack(place)), 'out of ' .. place[2]) end
 
 -- What is counted: jobs by status and target, unfinished ones of each group, leases of each device in it.
 local counts, unfinished, held = {}, {}, {}

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from redis.exceptions import ResponseError
 
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.store.types.submissions import SubmitWord
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, ending, overflowing, spec
 from tests.fakes.store_audit import audit
@@ -108,6 +110,21 @@ async def test_other_damaged_jobs_of_the_org_keep_none_from_being_taken_out(stor
         raw.set(f"{ORG}j:{job.ulid}", "of another type")
     assert take_out(raw, BAD.ulid)
     assert take_out(raw, GOOD.ulid)
+    raw.delete(*raw.keys("aside:*"))
+    assert audit(raw) == []
+
+
+async def test_neither_a_key_nor_another_id_stands_for_a_job_that_was_taken_out(store: Store, raw: Redis) -> None:
+    """Who submits the test again, as the page says, would be told that it has ended."""
+    keyed, other = replace(BAD, idempotency_key="k1"), replace(GOOD, idempotency_key="k2")
+    equal, equal_of_other = replace(keyed, ulid=spec(11).ulid), replace(other, ulid=spec(12).ulid)
+    await scenes.submit(store, keyed, other)
+    known = await scenes.submit(store, equal, equal_of_other)
+    assert [(row.word, row.ulid) for row in known] == [(SubmitWord.KEYED, BAD.ulid), (SubmitWord.KEYED, GOOD.ulid)]
+    raw.hdel(f"{ORG}j:{BAD.ulid}", "i")
+    assert take_out(raw, BAD.ulid)
+    again = await scenes.submit(store, equal, equal_of_other)
+    assert [(row.word, row.ulid) for row in again] == [(SubmitWord.NEW, equal.ulid), (SubmitWord.DEDUP, GOOD.ulid)]
     raw.delete(*raw.keys("aside:*"))
     assert audit(raw) == []
 

@@ -50,6 +50,10 @@ for _, kind in ipairs({ 'ik:*', 'al:*' }) do
   end
 end
 if #places == 0 and call('EXISTS', P .. 'j:' .. ulid, P .. 'd:' .. ulid) == 0 then return refused('no job ' .. ulid .. ' in ' .. P) end
+-- What is counted is looked at too, before anything changes.
+call('HLEN', P .. 'ct')
+for _, gid in ipairs(call('SMEMBERS', P .. 'gs')) do call('HLEN', P .. 'g:' .. gid) end
+for _, key in ipairs(call('KEYS', P .. 'gd:*')) do call('HLEN', key) end
 
 local done = {}
 local function did(n, what)

@@ -13,10 +13,12 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from qgjob_coordinator.store import keys
+from qgjob_coordinator.model.enums import Target
+from qgjob_coordinator.store import keys, names
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types.submissions import SubmitWord
 from tests.fakes import scenes
+from tests.fakes.damage import damaged
 from tests.fakes.jobs import NOW, ending, overflowing, spec
 from tests.fakes.store_audit import audit
 
@@ -25,6 +27,7 @@ ORG = keys.org("acme")
 NEEDS_REDIS_CLI = pytest.mark.skipif(
     not shutil.which("redis-cli"), reason="the page's command needs redis-cli: apt install redis-tools"
 )
+GROUP = names.group_id("v1", Target.EMULATOR)
 BAD, GOOD = spec(1, run_id="r1"), spec(2, run_id="r1")
 
 
@@ -125,6 +128,20 @@ async def test_neither_a_key_nor_another_id_stands_for_a_job_that_was_taken_out(
     assert take_out(raw, BAD.ulid)
     again = await scenes.submit(store, equal, equal_of_other)
     assert [(row.word, row.ulid) for row in again] == [(SubmitWord.NEW, equal.ulid), (SubmitWord.DEDUP, GOOD.ulid)]
+    raw.delete(*raw.keys("aside:*"))
+    assert audit(raw) == []
+
+
+@pytest.mark.parametrize("suffix", ["ct", "gs", f"g:{GROUP}", f"gd:{GROUP}"])
+async def test_where_nothing_can_be_counted_nothing_is_changed(suffix: str, store: Store, raw: Redis) -> None:
+    """Else the job would be gone by then, and no second try would count anew."""
+    await runs(store)
+    with damaged(raw, suffix):
+        before = {key: raw.dump(key) for key in raw.keys("*")}
+        with pytest.raises(ResponseError, match="WRONGTYPE"):
+            take_out(raw, BAD.ulid)
+        assert {key: raw.dump(key) for key in raw.keys("*")} == before
+    assert take_out(raw, BAD.ulid)
     raw.delete(*raw.keys("aside:*"))
     assert audit(raw) == []
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 from structlog.testing import capture_logs
 
 from qgjob_coordinator.errors import JobDamagedError
+from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.service.calls.jobs import JobService
+from qgjob_coordinator.service.calls.submission import Defaults, Submission
+from qgjob_coordinator.service.calls.submitting import Accepted, Submitter
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.org_faults import OrgFaults
@@ -68,6 +73,23 @@ async def test_calls_on_it_say_so(how: str, call: str, store: Store, raw: Redis)
     more = {"round_": None} if call in ("cancel", "retry") else {}
     with pytest.raises(JobDamagedError, match=NAME):
         await getattr(service(store), call)(LOCAL_ADMIN, NAME, **more)
+
+
+@pytest.mark.parametrize("how", HOW)
+async def test_submitters_of_other_jobs_are_answered(how: str, store: Store, raw: Redis) -> None:
+    """They are many callers, whose jobs are written together."""
+    await scenes.submit(store, *JOBS)
+    damage(raw, how)
+    pending = Pending(store, FleetReader(store), None, faults=OrgFaults())
+    jobs = Submitter(store, Hub(), Telemetry(), pending, Defaults(), log_transitions=False)
+    paths = [OLD.test_path, BAD.test_path, *(f"tests/new{n}.spec.ts" for n in range(6))]
+    sent = [Submission(org_id="acme", app_version_id="v1", test_path=path, target=Target.EMULATOR) for path in paths]
+    equal, met, *new = await asyncio.gather(*(jobs.submit(LOCAL_ADMIN, x) for x in sent), return_exceptions=True)
+    assert isinstance(met, JobDamagedError | ResponseError)
+    assert isinstance(equal, Accepted)
+    assert equal.job_id == f"acme~{OLD.ulid}"
+    written = await store.reads.get("acme", [x.job.ulid for x in new if isinstance(x, Accepted)])
+    assert [job.test_path for job in written if job] == paths[2:]
 
 
 async def test_an_error_of_no_single_job_stays_what_it_is(store: Store, raw: Redis) -> None:

@@ -20,6 +20,7 @@ from qgjob_coordinator.service.calls.flusher import Flusher
 from qgjob_coordinator.service.calls.named_suites import NamedSuites
 from qgjob_coordinator.service.calls.submission import Defaults, Submission, admit
 from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.halving import NO_FAULTS
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.service.views.pending import Pending, Reasons
@@ -161,22 +162,31 @@ class Submitter:
         except SubmitConflictError as e:
             raise _conflict(specs[e.index], e, f"jobs[{e.index}].") from None
 
-    async def _write_each(self, org_id: str, items: list[_Lone]) -> list[Accepted | BaseException]:
-        """Writes lone submissions together; one with a taken id or key fails alone."""
+    async def _write_each(self, org_id: str, items: Sequence[_Lone]) -> list[Accepted | BaseException]:
+        """Writes lone submissions together; one fails alone whose id or key is taken, or whose equal can't be used."""
         results: list[Accepted | BaseException | None] = [None] * len(items)
         left = list(range(len(items)))
         while left:
             try:
                 specs, owned, callers = zip(*[items[i] for i in left], strict=True)
-                done = await self._write(org_id, specs, owned, callers)
+                done: Sequence[Accepted | BaseException] = await self._write(org_id, specs, owned, callers)
             except SubmitConflictError as e:
                 bad = left.pop(e.index)
                 results[bad] = _conflict(items[bad][0], e)
                 continue
+            except NO_FAULTS:
+                raise
+            except Exception as e:  # noqa: BLE001 - its caller gets it
+                done = [e] if len(left) == 1 else await self._write_halves(org_id, [items[i] for i in left])
             for i, accepted in zip(left, done, strict=True):
                 results[i] = accepted
             break
         return [r for r in results if r is not None]
+
+    async def _write_halves(self, org_id: str, items: Sequence[_Lone]) -> list[Accepted | BaseException]:
+        """Those that were written are again, which changes nothing."""
+        middle = len(items) // 2
+        return [*await self._write_each(org_id, items[:middle]), *await self._write_each(org_id, items[middle:])]
 
     async def _write(
         self,

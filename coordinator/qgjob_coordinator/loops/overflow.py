@@ -6,7 +6,7 @@ a job that another one judged, or gave to a device, has another version by then,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -19,6 +19,7 @@ from qgjob_coordinator.policy.forecast.overflow import Candidate, Judgement, jud
 from qgjob_coordinator.policy.rank import ORDER_EPOCH_MS, ORDERS_PER_MS, queue_score
 from qgjob_coordinator.policy.reasons.overflow import waits_since
 from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.halving import Halving, of_jobs
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.transitions import tell_moved
@@ -102,25 +103,36 @@ class Overflow:
         Raises StoreUnavailableError: OrgsAwayError, when all others were served.
         """
         orgs, waiting = EachOrg(self._faults), dict[str, list[_Waiting]]()
+        met: dict[str, Exception] = {}
 
         async def read(org_id: str) -> None:
-            if found := await self._waiting(org_id):
-                waiting[org_id] = found
+            waiting[org_id], error = await self._waiting(org_id)
+            if error is not None:
+                met[org_id] = error
 
-        await orgs.serve(PART, self._orgs.take(), read)
-        if waiting:
-            # Behind them: a look is never older than the jobs that it judges.
-            judged = await self._judge([w for found in waiting.values() for w in found])
-            await orgs.serve(PART, waiting, lambda org_id: self._commit(org_id, waiting[org_id], judged))
+        async def commit(org_id: str) -> None:
+            await self._commit(org_id, waiting[org_id], judged, met.get(org_id))
+
+        await orgs.serve(PART, self._orgs.take(), read, last=False)
+        # Behind them: a look is never older than the jobs that it judges.
+        judged = await self._judge([w for found in waiting.values() for w in found])
+        await orgs.serve(PART, waiting, commit)
         orgs.tell()
 
-    async def _waiting(self, org_id: str) -> list[_Waiting]:
+    async def _waiting(self, org_id: str) -> tuple[list[_Waiting], Exception | None]:
+        """Those that are to be judged, but for some that can't be used, and what was met at these."""
+        found: list[_Waiting] = []
+
+        async def read(ulids: Sequence[str]) -> None:
+            jobs = await self._store.reads.get(org_id, ulids)
+            places = await self._store.reads.positions(org_id, ulids)
+            found.extend(_waits(*row) for row in zip(ulids, jobs, places, strict=True))
+
         ulids = await self._store.reads.due_overflows(org_id, wall_ms(), MOST)
-        if not ulids:
-            return []
-        jobs = await self._store.reads.get(org_id, ulids)
-        places = await self._store.reads.positions(org_id, ulids)
-        return [_waits(*row) for row in zip(ulids, jobs, places, strict=True)]
+        halving = Halving(read, of_jobs(self._store.reads, org_id, lambda ulid: [ulid]))
+        if ulids:
+            await halving.go(ulids)
+        return found, halving.error
 
     async def _judge(self, waiting: Iterable[_Waiting]) -> dict[tuple[str, str], Judgement]:
         """By org and ULID."""
@@ -128,7 +140,27 @@ class Overflow:
         found = judge(await self._looks.whole(), candidates) if candidates else []
         return {(c.org_id, c.ulid): j for c, j in zip(candidates, found, strict=True)}
 
-    async def _commit(self, org_id: str, waiting: Sequence[_Waiting], judged: dict[tuple[str, str], Judgement]) -> None:
+    async def _commit(
+        self,
+        org_id: str,
+        waiting: Sequence[_Waiting],
+        judged: Mapping[tuple[str, str], Judgement],
+        met: Exception | None,
+    ) -> None:
+        """One that can't be used keeps back no other one: what was met, also before, is raised when these are told."""
+
+        async def tell(some: Sequence[_Waiting]) -> None:
+            await self._tell(org_id, some, judged)
+
+        halving = Halving(tell, of_jobs(self._store.reads, org_id, lambda w: [w.ulid]))
+        if waiting:
+            await halving.go(waiting)
+        if (error := met or halving.error) is not None:
+            raise error
+
+    async def _tell(
+        self, org_id: str, waiting: Sequence[_Waiting], judged: Mapping[tuple[str, str], Judgement]
+    ) -> None:
         rows = [_row(w, judged.get((org_id, w.ulid))) for w in waiting]
         now = wall_ms()
         words = await self._store.jobs.overflow(org_id, rows, now)

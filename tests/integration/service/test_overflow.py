@@ -49,12 +49,16 @@ CLOUD = DeviceView("browserstack-1", scenes.AGENT, Target.BROWSERSTACK)
 
 
 def coordinator(
-    store: Store, *devices: DeviceView, hub: Hub | None = None, telemetry: Telemetry | None = None
+    store: Store,
+    *devices: DeviceView,
+    hub: Hub | None = None,
+    telemetry: Telemetry | None = None,
+    faults: OrgFaults | None = None,
 ) -> Overflow:
     sessions: Any = Sessions(*devices)
     looks = LookAhead(store, sessions, FleetReader(store), Limits(), {}, faults=OrgFaults())
     counts = telemetry or Telemetry()
-    return Overflow(store, hub or Hub(), looks, counts, log_transitions=True, faults=OrgFaults())
+    return Overflow(store, hub or Hub(), looks, counts, log_transitions=True, faults=faults or OrgFaults())
 
 
 async def targets(store: Store, *numbers: int, org_id: str = "acme") -> list[Target]:
@@ -134,6 +138,33 @@ async def test_it_is_told_which_orgs_have_some_and_no_other_costs_a_call(
     await loop.round()
     assert asked == ["acme"]
     assert await targets(store, 1) == [Target.BROWSERSTACK]
+
+
+@pytest.mark.parametrize(("field", "value"), [("ov", "nonsense"), ("n", "007")])
+async def test_a_job_that_can_not_be_used_keeps_no_other_one_waiting(
+    field: str, value: str, store: Store, raw: Redis
+) -> None:
+    """Whether it can't be read, or only the script does not take it."""
+    await scenes.submit(store, *(overflowing(n) for n in (1, 2, 3)), now=wall_ms() - LATE)
+    record = "qg:o:{acme}:j:" + spec(2).ulid
+    kept, now = raw.dump(record), [0.0]
+    raw.hset(record, field, value)
+    faults = OrgFaults(Telemetry(), lambda: now[0])
+    loop, rests = coordinator(store, CLOUD, faults=faults), []
+    for _ in range(3):
+        loop.due("acme")
+        await loop.round()
+        resting = faults.resting("overflow", "acme")
+        assert resting is not None, "nobody is told of it"
+        rests.append(resting.again_in_seconds)
+        now[0] += resting.again_in_seconds
+    assert rests == [1, 2, 4], "that others could be served does not say that it is mended"
+    raw.restore(record, 0, kept, replace=True)
+    assert await targets(store, 1, 2, 3) == [Target.BROWSERSTACK, Target.EMULATOR, Target.BROWSERSTACK]
+    loop.due("acme")
+    await loop.round()
+    assert await targets(store, 2) == [Target.BROWSERSTACK]
+    assert faults.damaged() == []
 
 
 async def test_one_org_that_is_damaged_keeps_no_other_waiting(store: Store, raw: Redis) -> None:

@@ -30,7 +30,7 @@ DISCONNECT_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class WaitOptions:
-    """How the jobs are waited for."""
+    """How the jobs are waited for. `ci` is None for a command without that option, which tells none."""
 
     timeout: str | None = None
     fail_fast: bool = False
@@ -40,7 +40,7 @@ class WaitOptions:
     disconnect_after: str | None = None
     artifacts: str | None = None
     junit: str | None = None
-    ci: Ci = Ci.NONE
+    ci: Ci | None = None
 
     def bond(self) -> Bond | None:
         """What binds the run to this command. Raises InvalidError naming the option."""
@@ -107,8 +107,8 @@ def start(given: Submission, waiting: WaitOptions | None, output: str | None, co
         await _tell_hints(client, never)
         return None
 
-    timeout, ci = (waiting.timeout, waiting.ci) if waiting else (None, Ci.AUTO)
-    waits = waiting is not None
+    timeout, ci = (waiting.timeout, waiting.ci) if waiting else (None, None)
+    waits, ci = waiting is not None, ci or Ci.AUTO  # not told, it reads what is printed all the same
     execute(work, output=output, coordinator=coordinator, patient=True, waits=waits, timeout=timeout, ci=ci)
 
 
@@ -120,13 +120,16 @@ def _ended(
     submission: Submission,
 ) -> Callable[[Sequence[Job]], Awaitable[int]] | None:
     """What is done with the jobs at their end, if anything is. Raises InvalidError for where it can't be put."""
-    if waiting is None or (waiting.ci is Ci.NONE and waiting.artifacts is None and waiting.junit is None):
+    if waiting is None:
+        return None
+    ci = waiting.ci or Ci.NONE
+    if ci is Ci.NONE and waiting.artifacts is None and waiting.junit is None:
         return None
     from qgjob.cli.afterwards import Outputs, afterwards  # noqa: PLC0415 - only who wants a report pays for it
 
     secrets = _secrets(settings, wanted)
     environment, suite = process_environment(), submission.suite
-    outputs = Outputs.of(waiting.artifacts, waiting.junit, waiting.ci, secrets, environment, suite)
+    outputs = Outputs.of(waiting.artifacts, waiting.junit, ci, secrets, environment, suite)
     title = submission.run_id or wanted[0].spec.org_id
     return (lambda jobs: afterwards(client, jobs, outputs, title)) if outputs.wanted else None
 

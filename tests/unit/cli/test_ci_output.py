@@ -7,6 +7,7 @@ import io
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from rich.console import Console, RenderableType
@@ -179,6 +180,23 @@ def test_a_marker_of_gitlabs_sections_is_none(fake: FakeCoordinator, qgjob: Comm
     own = re.findall(r"\x1b\[0Ksection_(\w+):\d+:\w+\r\x1b\[0K", result.out + result.err)
     assert own == ["start", "end"]
     assert (result.out + result.err).count("\r") == 2
+
+
+@pytest.mark.parametrize("more", [[], ["--wait"]])
+def test_submit_shows_no_value_to_the_ci_that_it_runs_in(
+    fake: FakeCoordinator, qgjob: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, more: list[str]
+) -> None:
+    """Waiting or not. It has no --ci, so there is nobody whom it reports to."""
+    failing(fake, f"login with {VALUE} refused")
+    asked = ["submit", *COMMON, f"--test={VALUE}.js", f"--env=SECRET={VALUE}", *more]
+    assert VALUE in qgjob(*asked).out
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
+    result = qgjob(*asked)
+    assert VALUE not in result.out + result.err
+    assert "***.js" in result.out
+    assert commands(result.out + result.err) == []
+    assert not (tmp_path / "summary").exists()
 
 
 def test_what_is_json_already_is_no_second_time_escaped() -> None:

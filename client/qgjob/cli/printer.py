@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -47,6 +49,7 @@ class Printer:
             raise QgjobError("stdout: is closed; send it to /dev/null if nobody reads it")
         self.output = output
         self._news = News()
+        self._guarded = None if _is_file() else present().stream()
         width = None if sys.stdout.isatty() else _UNBOUNDED_WIDTH
         self._console = _Console(width=width, highlight=False, markup=False, emoji=False)
 
@@ -82,15 +85,18 @@ class Printer:
             self._write(present().json(json.dumps(event.to_dict())))
 
     def log(self, chunk: LogChunk) -> None:
-        """A piece of a log: its bytes as they are, cleaned only for a terminal."""
+        """A piece of a log: its bytes as they are, but for a terminal, and for a CI that would obey them."""
         if self.output != "table":
-            self._write(json.dumps(chunk.to_dict()))
-        elif sys.stdout.isatty():
-            self._write(clean_log(chunk.data.decode("utf-8", errors="replace")), end="")
-        else:
-            with writing():
-                sys.stdout.buffer.write(chunk.data)
-                sys.stdout.buffer.flush()
+            self._write(present().json(json.dumps(chunk.to_dict())))
+            return
+        guarded = bytes if self._guarded is None else self._guarded.take
+        if sys.stdout.isatty():
+            text = clean_log(chunk.data.decode("utf-8", errors="replace"))
+            self._write(guarded(text.encode()).decode(), end="")
+            return
+        with writing():
+            sys.stdout.buffer.write(guarded(chunk.data))
+            sys.stdout.buffer.flush()
 
     def json(self, value: Any) -> None:
         """A value as JSON: indented, or in one line. ASCII only, so that no terminal obeys any of it."""
@@ -108,3 +114,11 @@ class Printer:
         with writing():
             sys.stdout.write(line + end)
             sys.stdout.flush()
+
+
+def _is_file() -> bool:
+    """Whether stdout is a file, which no CI reads as it is written."""
+    try:
+        return stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
+    except OSError:
+        return False

@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
+import pty
 import re
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -197,6 +201,79 @@ def test_submit_shows_no_value_to_the_ci_that_it_runs_in(
     assert "***.js" in result.out
     assert commands(result.out + result.err) == []
     assert not (tmp_path / "summary").exists()
+
+
+LOG = b"ok\xff ::a\n::error::one\r \t::error::two\n\xe2\x80\xa8\xc2\xa0::error::three\n##[error]four ###[five]\n:::\n"
+BROKEN = (
+    b"ok\xff ::a\n: :error::one\r \t: :error::two\n"
+    b"\xe2\x80\xa8\xc2\xa0: :error::three\n## [error]four ### [five]\n: ::\n"
+)
+QGJOB = [sys.executable, "-c", "import sys; from qgjob.cli import main; sys.exit(main())"]
+
+
+def logged(fake: FakeCoordinator, qgjob: Command, log: bytes) -> str:
+    """A job whose log is this."""
+    (job,) = qgjob("submit", *COMMON, "--test=a.js", "-o", "json").json["jobs"]
+    fake.in_loop(lambda: fake.move(job["job_id"], "running"))
+    fake.logs[job["job_id"], 1] = log
+    return str(job["job_id"])
+
+
+@pytest.mark.parametrize(("ci", "shown"), [("true", BROKEN), ("", LOG)], ids=["github", "none"])
+def test_a_log_that_goes_to_github_begins_no_command_of_its_runner(
+    fake: FakeCoordinator, qgjob: Command, ci: str, shown: bytes
+) -> None:
+    job_id = logged(fake, qgjob, LOG)
+    environment = {**os.environ, "GITHUB_ACTIONS": ci}
+    done = subprocess.run([*QGJOB, "logs", job_id], stdout=subprocess.PIPE, env=environment, check=True)
+    assert done.stdout == shown
+
+
+def test_a_log_on_a_terminal_begins_no_command_of_github_either(fake: FakeCoordinator, qgjob: Command) -> None:
+    """As where a step runs it in a container with one."""
+    job_id = logged(fake, qgjob, "✓\x1b[2J\n\x1b]0;a\x07::error::a\n".encode())
+    controller, terminal = pty.openpty()
+    environment = {**os.environ, "GITHUB_ACTIONS": "true"}
+    subprocess.run([*QGJOB, "logs", job_id], stdout=terminal, env=environment, check=True)
+    os.close(terminal)
+    shown = os.read(controller, 1000).decode()
+    os.close(controller)
+    assert shown.splitlines() == ["✓", ": :error::a"]
+
+
+def test_a_log_that_is_sent_to_a_file_is_in_it_as_it_is(fake: FakeCoordinator, qgjob: Command, tmp_path: Path) -> None:
+    job_id = logged(fake, qgjob, LOG)
+    with (tmp_path / "log").open("wb") as file:
+        environment = {**os.environ, "GITHUB_ACTIONS": "true"}
+        subprocess.run([*QGJOB, "logs", job_id], stdout=file, env=environment, check=True)
+    assert (tmp_path / "log").read_bytes() == LOG
+
+
+@pytest.mark.parametrize("output", ["json", "jsonl"])
+def test_a_log_in_json_says_the_same_although_it_begins_no_command(
+    fake: FakeCoordinator, qgjob: Command, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    result = qgjob("logs", logged(fake, qgjob, b"##[error]a"), "-o", output)
+    assert commands(result.out) == []
+    assert "".join(each["data"] for each in result.lines) == "##[error]a"
+
+
+@pytest.mark.parametrize("size", range(1, 6))
+def test_a_log_is_broken_at_the_same_places_however_it_comes(size: int) -> None:
+    stream = Guard(Ci.GITHUB).stream()
+    assert stream is not None
+    assert b"".join(stream.take(LOG[at : at + size]) for at in range(0, len(LOG), size)) == BROKEN
+    assert Guard(Ci.GITLAB).stream() is None
+
+
+def test_a_log_is_shown_as_far_as_it_has_come() -> None:
+    """A piece of it that might become a command is not held back until it did."""
+    stream = Guard(Ci.NONE, github=True).stream()
+    assert stream is not None
+    assert [stream.take(each) for each in (b":", b"\n:", b":x\n#", b"#", b"[", b"::")] == [
+        b":", b"\n:", b" :x\n#", b"#", b" [", b"::",
+    ]  # fmt: skip
 
 
 def test_what_is_json_already_is_no_second_time_escaped() -> None:

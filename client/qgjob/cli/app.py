@@ -26,7 +26,9 @@ from qgjob.cli import (
     suites,
     waiting,
 )
-from qgjob.cli.runner import discard_output, tell, writing
+from qgjob.cli.ci_words import Ci
+from qgjob.cli.guard import Guard, guarding
+from qgjob.cli.runner import discard_output, process_environment, tell, writing
 from qgjob.cli.wrong_use import one_line
 
 
@@ -100,7 +102,8 @@ def run(arguments: Sequence[str]) -> int:
         bare = not arguments or list(arguments) in [[each.name] for each in app.registered_groups]
         # What commands write they look after themselves, and they do more than that.
         asked = writing() if _HELP & set(arguments) else nullcontext()
-        with asked, redirect_stdout(sys.stderr) if bare else nullcontext():
+        guarded = guarding(Guard.of(Ci.AUTO, process_environment()))  # what has --ci takes another
+        with guarded, asked, redirect_stdout(sys.stderr) if bare else nullcontext():
             app(args=list(arguments), prog_name="qgjob")
     except QgjobError as error:
         tell(f"error: {error.message}")

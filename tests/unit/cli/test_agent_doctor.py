@@ -32,13 +32,12 @@ def agent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("QGJOB_STATE_DIR", str(tmp_path / "state"))
 
 
-def serves(fake: FakeCoordinator, *agents: types_pb2.Agent) -> None:
+def serves(fake: FakeCoordinator, *agents: types_pb2.Agent, text: str = "its clock is late") -> None:
     ok = types_pb2.FINDING_LEVEL_OK
     answer = fleet_pb2.DiagnoseResponse(level=ok, coordinator="host:1", version="0.1.0", store_epoch=7)
     answer.timestamp.FromDatetime(datetime.now(UTC))
     for subject in ("agent-1", "agent-2"):
         level = types_pb2.FINDING_LEVEL_WARNING
-        text = "its clock is late"
         answer.findings.add(check="agents.clock", level=level, subject=subject, found=text, advice="NTP")
 
     def change() -> None:
@@ -69,6 +68,17 @@ def test_host_and_coordinator_are_told_together_in_the_shape_of_the_doctor(
     cells = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
     listed = {check for cell in cells for check in re.findall(r"`([a-z.]+)`", cell)}
     assert {check for check in found if not check.startswith(("client.", "agents."))} == listed
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_what_a_coordinator_says_begins_no_command_of_github(
+    qgjob: Command, fake: FakeCoordinator, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    serves(fake, text="##[error]pwned")
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    result = qgjob("agent", "doctor", "-o", output)
+    assert "pwned" in result.out
+    assert "##[" not in result.out + result.err
 
 
 def test_a_coordinator_that_is_not_there_is_a_problem_and_the_rest_is_told(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from io import StringIO
 from typing import TYPE_CHECKING
+
+from dotenv import dotenv_values
 
 from qgjob_agent.config_reading import is_secret
 from qgjob_agent.config_sources import Environment
@@ -15,7 +18,8 @@ if TYPE_CHECKING:
 
     from qgjob_agent.config_sources import Found
 
-_ASSIGNED = re.compile(r"^[ \t]*([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*(\S.*)$", re.MULTILINE)
+# As systemd has it, for what is set at all: a value that is nothing but quotes is as good as none.
+_ASSIGNED = re.compile(r"^[ \t]*([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*(?!(?:\"\"|'')[ \t]*$)(\S.*)$", re.MULTILINE)
 
 
 def left_behind(found: Mapping[str, Found], variables: str, config_file: Path, env_file: Path) -> Iterator[str]:
@@ -23,7 +27,7 @@ def left_behind(found: Mapping[str, Found], variables: str, config_file: Path, e
 
     `variables` is the content of `env_file`. Values are not told: some are secrets, which belong into that file alone.
     """
-    own = Environment(dict(_ASSIGNED.findall(variables)), {}, env_file)
+    own = Environment(_variables_of(variables, env_file), {}, env_file)
     for setting, each in found.items():
         if own.lookup(setting, NODE_ENV if setting == "environment" else None) is not None:
             continue
@@ -34,3 +38,11 @@ def left_behind(found: Mapping[str, Found], variables: str, config_file: Path, e
             f"{each.name} (from {each.source}): the service does not get it; "
             f"write {into_config}{each.name}=... into {env_file}"
         )
+
+
+def _variables_of(text: str, file: Path) -> dict[str, str]:
+    """What a service gets by it: of a `.env`, which launchd's agents read themselves, and of a file for systemd."""
+    if file.name == ".env":
+        found = dotenv_values(stream=StringIO(text), interpolate=False)
+        return {name: value for name, value in found.items() if value is not None}
+    return dict(_ASSIGNED.findall(text))

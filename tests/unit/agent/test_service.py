@@ -132,12 +132,29 @@ def test_a_setting_that_the_file_of_variables_has_is_not_told(
 ) -> None:
     lab, env = Lab(tmp_path), tmp_path / ENV
     env.parent.mkdir(parents=True)
-    env.write_text("# QGJOB_TOKEN=\n COORDINATOR = control:50051\nQGJOB_LOG_LEVEL=\n")
+    env.write_text('# QGJOB_TOKEN=\n COORDINATOR = control:50051\nQGJOB_LOG_LEVEL=\nRUNNER="" \nexport CREDIT=1\n')
     for name in ("QGJOB_COORDINATOR", "QGJOB_LOG_LEVEL", "QGJOB_TOKEN"):
         shell.setenv(name, "info")
+    shell.setenv("RUNNER", "simulated")
+    shell.setenv("CREDIT", "1")
     assert lab.install(run_as=USER) == 0
     told = [line.split()[1] for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
-    assert told == ["QGJOB_TOKEN", "QGJOB_LOG_LEVEL"]  # the file is kept as it is, and has neither
+    # The file is kept as it is, and has none of these: to systemd what is exported is no variable.
+    assert sorted(told) == ["CREDIT", "QGJOB_LOG_LEVEL", "QGJOB_TOKEN", "RUNNER"]
+
+
+def test_on_a_mac_the_variables_are_those_that_the_agent_reads(
+    tmp_path: Path, shell: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = Lab(tmp_path, "darwin", 501)
+    env = tmp_path / "home/Library/Application Support/qgjob/qgjob-agent/.env"
+    env.parent.mkdir(parents=True)
+    env.write_text("export QGJOB_COORDINATOR=control:50051\nRUNNER='' # none\nCREDIT= # none\n")
+    for name, value in (("QGJOB_COORDINATOR", "control:50051"), ("RUNNER", "simulated"), ("CREDIT", "1")):
+        shell.setenv(name, value)
+    assert lab.install() == 0
+    told = [line.split()[1] for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert sorted(told) == ["CREDIT", "RUNNER"]
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+from operator import attrgetter
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from qgjob_agent.config import load_config
 from qgjob_agent.errors import AgentError
 from qgjob_agent.service.installing import Machine, Plan, Wish, install, plan, standing_variables
 from qgjob_agent.service.left_behind import left_behind
 from qgjob_agent.service.manager import watch
+
+if TYPE_CHECKING:
+    from qgjob_agent.config import AgentConfig
+    from qgjob_agent.config_sources import Found
 
 
 def run(wish: Wish, *, show: bool, machine: Machine | None = None) -> int:
@@ -23,7 +30,8 @@ def run(wish: Wish, *, show: bool, machine: Machine | None = None) -> int:
         here = machine or Machine(sys.platform, os.geteuid(), Path.home(), config.environ)
         planned = plan(wish, config, here)
         variables = standing_variables(planned)
-        for line in left_behind(config.from_environment, variables, wish.config_file, planned.env_file):
+        only_here = _differing(config, wish.config_file)
+        for line in left_behind(only_here, variables, wish.config_file, planned.env_file):
             print(f"warning: {line}", file=sys.stderr)
         if show:
             _show(planned)
@@ -35,6 +43,17 @@ def run(wish: Wish, *, show: bool, machine: Machine | None = None) -> int:
         print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def _differing(config: AgentConfig, file: Path) -> dict[str, Found]:
+    """The settings of the environment that are others without it; all of them where there are none then."""
+    found = dict(config.from_environment)
+    try:
+        with TemporaryDirectory() as folder:  # one that has no .env
+            alone = load_config(file, {}, Path(folder))
+    except (AgentError, OSError):
+        return found
+    return {name: each for name, each in found.items() if attrgetter(name)(config) != attrgetter(name)(alone)}
 
 
 def wish(config_file: str, name: str, run_as: str | None, *, user: bool, force: bool) -> Wish:

@@ -132,15 +132,48 @@ def test_a_setting_that_the_file_of_variables_has_is_not_told(
 ) -> None:
     lab, env = Lab(tmp_path), tmp_path / ENV
     env.parent.mkdir(parents=True)
-    env.write_text('# QGJOB_TOKEN=\n COORDINATOR = control:50051\nQGJOB_LOG_LEVEL=\nRUNNER="" \nexport CREDIT=1\n')
+    env.write_text('# QGJOB_TOKEN=\n COORDINATOR = control:50051\nQGJOB_LOG_LEVEL=\nMIN_FREE_MB="" \nexport CREDIT=1\n')
     for name in ("QGJOB_COORDINATOR", "QGJOB_LOG_LEVEL", "QGJOB_TOKEN"):
-        shell.setenv(name, "info")
-    shell.setenv("RUNNER", "simulated")
+        shell.setenv(name, "debug")
+    shell.setenv("MIN_FREE_MB", "8")
     shell.setenv("CREDIT", "1")
     assert lab.install(run_as=USER) == 0
     told = [line.split()[1] for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
     # The file is kept as it is, and has none of these: to systemd what is exported is no variable.
-    assert sorted(told) == ["CREDIT", "QGJOB_LOG_LEVEL", "QGJOB_TOKEN", "RUNNER"]
+    assert sorted(told) == ["CREDIT", "MIN_FREE_MB", "QGJOB_LOG_LEVEL", "QGJOB_TOKEN"]
+
+
+def test_a_setting_that_the_file_of_settings_has_too_is_not_told(
+    tmp_path: Path, shell: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The service runs with the same, however it is written there; one that is another is told."""
+    lab = Lab(tmp_path)
+    file = 'agent_id = "agent-1"\ncoordinator = ["a:1", "b:2"]\ncredit = 40\nmin_free_mb = 7\n[simulated]\nseed = 3\n'
+    lab.config.write_text(file)
+    for name, value in (("QGJOB_COORDINATOR", "a:1,b:2"), ("CREDIT", "40"), ("SIMULATED_SEED", "3")):
+        shell.setenv(name, value)
+    shell.setenv("MIN_FREE_MB", "8")
+    assert lab.install(run_as=USER) == 0
+    told = [line.split()[1] for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert told == ["MIN_FREE_MB"]
+    shell.setenv("RUNNER", "command")
+    shell.setenv("COMMAND_ARGV", "true")
+    lab.config.write_text('agent_id = "agent-1"\nrunner = "command"\n')  # no settings without the environment
+    assert lab.install(run_as=USER) == 0
+    told = [line.split()[1] for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert "COMMAND_ARGV" in told
+
+
+def test_a_setting_of_a_dotenv_beside_the_file_of_variables_is_told(
+    tmp_path: Path, shell: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever installs it is there, and the service is not."""
+    lab, folder = Lab(tmp_path), (tmp_path / ENV).parent
+    folder.mkdir(parents=True)
+    (folder / ".env").write_text("MIN_FREE_MB=8\n")
+    shell.chdir(folder)
+    assert lab.install(run_as=USER) == 0
+    assert f"warning: MIN_FREE_MB (from {folder / '.env'}): " in capsys.readouterr().err
 
 
 def test_on_a_mac_the_variables_are_those_that_the_agent_reads(
@@ -149,12 +182,12 @@ def test_on_a_mac_the_variables_are_those_that_the_agent_reads(
     lab = Lab(tmp_path, "darwin", 501)
     env = tmp_path / "home/Library/Application Support/qgjob/qgjob-agent/.env"
     env.parent.mkdir(parents=True)
-    env.write_text("export QGJOB_COORDINATOR=control:50051\nRUNNER='' # none\nCREDIT= # none\n")
-    for name, value in (("QGJOB_COORDINATOR", "control:50051"), ("RUNNER", "simulated"), ("CREDIT", "1")):
+    env.write_text("export QGJOB_COORDINATOR=control:50051\nMIN_FREE_MB='' # none\nCREDIT= # none\n")
+    for name, value in (("QGJOB_COORDINATOR", "control:50051"), ("MIN_FREE_MB", "8"), ("CREDIT", "1")):
         shell.setenv(name, value)
     assert lab.install() == 0
     told = [line.split()[1] for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
-    assert sorted(told) == ["CREDIT", "RUNNER"]
+    assert sorted(told) == ["CREDIT", "MIN_FREE_MB"]
 
 
 @pytest.mark.parametrize(

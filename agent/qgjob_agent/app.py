@@ -16,7 +16,6 @@ from typing import Any
 import structlog
 
 from qgjob_agent import __version__
-from qgjob_agent.cgroup_sweep import sweep
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.config import AgentConfig, load_config, unread_settings
 from qgjob_agent.core.events import Recovered, ShutdownRequested
@@ -26,14 +25,15 @@ from qgjob_agent.disk_watch import DiskWatch
 from qgjob_agent.driver import Driver
 from qgjob_agent.errors import AgentError
 from qgjob_agent.evidence.keeper import EvidenceKeeper
-from qgjob_agent.evidence_pushing import PushedEvidence
-from qgjob_agent.executions_of_others import end_of_others
-from qgjob_agent.lease_file import LeaseFile
+from qgjob_agent.executions.cgroup_sweep import sweep
+from qgjob_agent.executions.lease_file import LeaseFile
 from qgjob_agent.parent import until_gone
 from qgjob_agent.parts import Parts
-from qgjob_agent.session import Coordinators, Session
+from qgjob_agent.runners.of_others import end_of_others
 from qgjob_agent.spool import Spool
 from qgjob_agent.state_dir import EpochFile, StateDir
+from qgjob_agent.stream.evidence_pushing import PushedEvidence
+from qgjob_agent.stream.session import Coordinators, Session
 from qgjob_agent.tasks import end_tasks
 from qgjob_agent.transitions import LEVELS, Transitions, configure_logging
 

@@ -6,14 +6,14 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from qgjob_agent.command_template import TemplateError, check_template
 from qgjob_agent.core.values import Target
 from qgjob_agent.device_rules import MAX_DEVICES, first_problem
+from qgjob_agent.host.places import Place, look
+from qgjob_agent.host.startable import Named, problems
 from qgjob_agent.hub_address import Address
-from qgjob_agent.places import Place, look
 from qgjob_agent.runners.appwright.appium_settings import check_words
 from qgjob_agent.runners.appwright.projects import kinds_of
-from qgjob_agent.startable import Named, problems
+from qgjob_agent.runners.command_template import TemplateError, check_template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,7 +23,7 @@ from qgjob_agent.core.events import (
     Woken,
 )
 from qgjob_agent.errors import TreesLeftError
-from qgjob_agent.lease_file import LeaseFile, LeaseTime
+from qgjob_agent.executions.lease_file import LeaseFile, LeaseTime
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from qgjob_agent.builds.cache import ContentCache
 from qgjob_agent.builds.resolved import ResolvedBuilds
 from qgjob_agent.builds.template import is_address
-from qgjob_agent.content_fetching import PushedBuilds, PushedSuites
 from qgjob_agent.devices.adb.provider import AdbDevices
 from qgjob_agent.devices.adb.settings import AdbSettings
 from qgjob_agent.devices.apple.settings import AppleSettings
@@ -28,6 +27,7 @@ from qgjob_agent.runners.appwright.runner import AppwrightRunner
 from qgjob_agent.runners.command import CommandRunner, CommandSettings
 from qgjob_agent.runners.simulated import SimulatedRunner, SimulatedTests
 from qgjob_agent.runners.suited import SuitedRunner
+from qgjob_agent.stream.content_fetching import PushedBuilds, PushedSuites
 from qgjob_agent.suites.npm import Npm
 from qgjob_agent.suites.prepared import Suites
 from qgjob_agent.suites.shelf import SuiteShelf
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from qgjob_agent.config import AgentConfig
     from qgjob_agent.devices.base import DeviceProvider, DeviceSink
     from qgjob_agent.driver import Driver
-    from qgjob_agent.evidence_pushing import PushedEvidence
     from qgjob_agent.runners.base import Runner
     from qgjob_agent.runners.last_looks import Screens
-    from qgjob_agent.session import Coordinators
     from qgjob_agent.state_dir import StateDir
+    from qgjob_agent.stream.evidence_pushing import PushedEvidence
+    from qgjob_agent.stream.session import Coordinators
 
 
 class Parts:
@@ -129,7 +129,7 @@ class Parts:
     def _browserstack(self, builds: ClosableBuilds) -> DeviceProvider:
         # With these comes an HTTP client, which would cost each start 0.2 s.
         from qgjob_agent.devices.browserstack.provider import BrowserStackDevices  # noqa: PLC0415
-        from qgjob_agent.upload_sharing import SharedUploads  # noqa: PLC0415
+        from qgjob_agent.stream.upload_sharing import SharedUploads  # noqa: PLC0415
 
         config = self._config
         settings = BrowserStackSettings.of(config.browserstack, config.agent_id, config.named_devices)

@@ -24,7 +24,7 @@ LEAST_SECONDS = 1.0
 """Below that a busy machine, not a fault, would end a try."""
 
 CONSTANTS = {
-    "qgjob_agent.session": ("_CONNECT_SECONDS", "_WELCOME_SECONDS"),
+    "qgjob_agent.stream.session": ("_CONNECT_SECONDS", "_WELCOME_SECONDS"),
     "qgjob_coordinator.store.connection": (
         "CONNECT_TIMEOUT_SECONDS",
         "REPLY_TIMEOUT_SECONDS",

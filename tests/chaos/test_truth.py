@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from qgjob_agent.command_template import check_template, fill_template
+from qgjob_agent.runners.command_template import check_template, fill_template
 from tests.chaos.truth import Truth
 
 BROKEN, WHOLE = "cmd-1-1", "cmd-1-2"

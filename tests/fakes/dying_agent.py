@@ -12,8 +12,9 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from qgjob_agent import app, executions, lease_file, spool, state_dir
-from qgjob_agent.executions import Execution
+from qgjob_agent import app, spool, state_dir
+from qgjob_agent.executions import execution, lease_file
+from qgjob_agent.executions.execution import Execution
 from qgjob_agent.runners.command import CommandRunner
 from qgjob_agent.spool import Spool
 from qgjob_agent.state_dir import EpochFile
@@ -79,7 +80,7 @@ def some_of_the_files(path: Any) -> NoReturn:
 
 POINTS: dict[str, Point] = {
     "before_the_folder_has_a_spec": before(Execution, "_write_spec"),
-    "with_half_a_spec": (executions.json, "dump", half_of_the_spec),
+    "with_half_a_spec": (execution.json, "dump", half_of_the_spec),
     "before_the_supervisor": before(Execution, "_spawn"),
     "after_the_supervisor_was_born": after(Execution, "_spawn"),
     "before_a_result_is_spooled": before(Spool, "append"),

@@ -14,7 +14,8 @@ from typing import Any
 BOOT = """
 import os, sys, time
 sys.path.insert(0, sys.argv[1])
-from qgjob_agent import kill_pace, process_tree, supervisor
+from qgjob_agent.executions import kill_pace, supervisor
+from qgjob_agent.host import process_tree
 process_tree.Cgroup.make = lambda name: None
 for name, value in {scaled!r}.items():
     setattr(kill_pace, name, value)
@@ -60,7 +61,7 @@ class Immune:
 
     @property
     def boot(self) -> str:
-        """What a supervisor is begun with that runs on such a kernel; in place of executions._BOOT."""
+        """What a supervisor is begun with that runs on such a kernel; in place of execution._BOOT."""
         return BOOT.format(scaled=SCALED, kernel=KERNEL, immune=str(self.path))
 
     def kill(self) -> Any:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sys
 
-from qgjob_agent import app, stopped_supervisor
-from qgjob_agent.execution_folder import ExecutionFolder
+from qgjob_agent import app
+from qgjob_agent.executions import stopped_supervisor
+from qgjob_agent.executions.folder import ExecutionFolder
 
 
 def main() -> int:

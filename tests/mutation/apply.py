@@ -104,6 +104,6 @@ def _programs(mutant: Mutant, copy: Path) -> None:
     (copy / package.name / mutant.path.relative_to(package)).write_text(mutant.mutated(), encoding="utf-8")
     ahead = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = str(copy) if not ahead else f"{copy}{os.pathsep}{ahead}"
-    executions = sys.modules.get("qgjob_agent.executions")
-    if executions is not None and package.name == "qgjob_agent":
-        executions._PACKAGE_ROOT = str(copy)  # type: ignore[attr-defined]  # where a supervisor is imported from
+    execution = sys.modules.get("qgjob_agent.executions.execution")
+    if execution is not None and package.name == "qgjob_agent":
+        execution._PACKAGE_ROOT = str(copy)  # type: ignore[attr-defined]  # where a supervisor is imported from

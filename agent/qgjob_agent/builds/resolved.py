@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from qgjob_agent.builds.base import Build, BuildAwayError, BuildUnresolvedError
 from qgjob_agent.builds.cache import digest_of
 from qgjob_agent.builds.template import ENDINGS, PLATFORMS, WANTED, Wanted, fill, format_of
-from qgjob_agent.places import Place, look
+from qgjob_agent.host.places import Place, look
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

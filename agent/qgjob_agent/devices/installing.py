@@ -10,8 +10,8 @@ from qgjob_agent.core.values import App, Outcome
 from qgjob_agent.devices.facts import MB
 from qgjob_agent.devices.refusals import Blame, DeviceSilentError, Failure, InstallRefusedError
 from qgjob_agent.devices.remembered import Ours
-from qgjob_agent.process_tree import hunt
-from qgjob_agent.program import HostError
+from qgjob_agent.host.process_tree import hunt
+from qgjob_agent.host.program import HostError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,8 +12,8 @@ import psutil
 from qgjob_agent.core.disk import MIN_FREE_INODES, READMIT_FACTOR
 from qgjob_agent.doctor.asking import beside
 from qgjob_agent.doctor.findings import Finding, fine, note, problem, unused, warning
-from qgjob_agent.places import Place, look
-from qgjob_agent.startable import Named, problems
+from qgjob_agent.host.places import Place, look
+from qgjob_agent.host.startable import Named, problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from qgjob_agent.disk_watch import may_pass
 from qgjob_agent.evidence.choice import MOST_LOOKED_AT, Found
 from qgjob_agent.evidence.kinds import HEAD_BYTES, kind_of
-from qgjob_agent.plain_file import opened
+from qgjob_agent.host.plain_file import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

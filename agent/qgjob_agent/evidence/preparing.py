@@ -12,7 +12,7 @@ from qgjob_agent.evidence import kinds
 from qgjob_agent.evidence.choice import Bounds, Found, LeftOut, choose
 from qgjob_agent.evidence.looking import digest_of, entries, look
 from qgjob_agent.evidence.shelf import DEVICE_LOG, FILES, LOG, Kept
-from qgjob_agent.leftovers import remove_tree
+from qgjob_agent.host.leftovers import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

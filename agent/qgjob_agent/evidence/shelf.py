@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from qgjob_agent.disk_watch import may_pass
 from qgjob_agent.evidence.choice import LeftOut, Named
-from qgjob_agent.execution_records import is_number, is_time
-from qgjob_agent.leftovers import remove_tree
+from qgjob_agent.executions.records import is_number, is_time
+from qgjob_agent.host.leftovers import remove_tree
 
 if TYPE_CHECKING:
     from pathlib import Path

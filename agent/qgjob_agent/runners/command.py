@@ -7,30 +7,30 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import wall_ms
-from qgjob_agent.command_result import event_of_result, missing_output, without_result
-from qgjob_agent.command_template import fill_template, of_host, variables
 from qgjob_agent.core.events import AttemptFinished, AttemptKilled, AttemptStarted, RunningAttempt
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Finished, Outcome
 from qgjob_agent.disk_watch import is_of_the_disk
-from qgjob_agent.execution_records import ExecutionResult
-from qgjob_agent.execution_watch import ExecutionWatch
-from qgjob_agent.executions import Command, Execution
-from qgjob_agent.leftovers import Leftovers
-from qgjob_agent.living_trees import LivingWatch
-from qgjob_agent.log_follower import LogFollower
-from qgjob_agent.removals import Removals
+from qgjob_agent.executions import names
+from qgjob_agent.executions.execution import Command, Execution
+from qgjob_agent.executions.records import ExecutionResult
+from qgjob_agent.executions.removals import Removals
+from qgjob_agent.executions.unread import look_through, result_of_ended
+from qgjob_agent.host.leftovers import Leftovers
 from qgjob_agent.runners.base import Recovery
+from qgjob_agent.runners.command_result import event_of_result, missing_output, without_result
+from qgjob_agent.runners.command_template import fill_template, of_host, variables
+from qgjob_agent.runners.execution_watch import ExecutionWatch
 from qgjob_agent.runners.last_looks import LastLooks
-from qgjob_agent.unread_executions import look_through, result_of_ended
-from qgjob_agent.work import Work
+from qgjob_agent.runners.living_trees import LivingWatch
+from qgjob_agent.runners.log_follower import LogFollower
+from qgjob_agent.runners.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from qgjob_agent.lease_file import LeaseTime
+    from qgjob_agent.executions.lease_file import LeaseTime
     from qgjob_agent.runners.base import EvidenceTaker, Sink
     from qgjob_agent.runners.last_looks import Screens
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
-from qgjob_agent.plain_file import put_into
+from qgjob_agent.host.plain_file import put_into
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from qgjob_agent.executions import Execution
-    from qgjob_agent.work import Work
+    from qgjob_agent.executions.execution import Execution
+    from qgjob_agent.runners.work import Work
 
 NAME = "hung.png"
 _PICTURE_SECONDS = 5.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from qgjob_agent.clock import wall_ms
 from qgjob_agent.core.events import AttemptFinished, AttemptKilled
 from qgjob_agent.core.values import Finished, Outcome
-from qgjob_agent.places import Place, look
+from qgjob_agent.host.places import Place, look
 from qgjob_agent.suites.base import SuiteAwayError, SuiteUnresolvedError
 
 if TYPE_CHECKING:

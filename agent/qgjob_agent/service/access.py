@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import qgjob_agent
 from qgjob_agent.errors import ServiceError
-from qgjob_agent.places import Place, look
+from qgjob_agent.host.places import Place, look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

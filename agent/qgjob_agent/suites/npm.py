@@ -10,8 +10,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from qgjob_agent.process_tree import hunt
-from qgjob_agent.program import ProgramError, run_program
+from qgjob_agent.host.process_tree import hunt
+from qgjob_agent.host.program import ProgramError, run_program
 from qgjob_agent.suites.base import SuiteAwayError, SuiteUnresolvedError
 
 MARK = "QGJOB_PACKAGES_FOR"

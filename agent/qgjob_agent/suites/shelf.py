@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qgjob_agent.leftovers import remove_tree
+from qgjob_agent.host.leftovers import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

@@ -8,7 +8,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from qgjob_agent.suite_archive import ArchiveError, members
+from qgjob_agent.suites.archive import ArchiveError, members
 from qgjob_agent.suites.base import SuiteAwayError, SuiteUnresolvedError
 from qgjob_agent.tasks import wait_out
 

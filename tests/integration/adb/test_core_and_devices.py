@@ -17,7 +17,7 @@ from qgjob_agent.core.values import AgentFacts, Assignment, DeathCause, Finished
 from qgjob_agent.devices.adb.provider import AdbDevices
 from qgjob_agent.devices.adb.settings import AdbSettings
 from qgjob_agent.driver import Driver
-from qgjob_agent.lease_file import LeaseFile
+from qgjob_agent.executions.lease_file import LeaseFile
 from qgjob_agent.runners.simulated import SimulatedRunner, SimulatedTests
 from qgjob_agent.spool import Spool
 from qgjob_agent.transitions import Transitions

@@ -9,8 +9,8 @@ import grpc
 import pytest
 
 from qgjob_agent.builds.base import BuildAwayError, BuildUnresolvedError
-from qgjob_agent.content_fetching import PushedBuilds, PushedSuites
-from qgjob_agent.session import Coordinators
+from qgjob_agent.stream.content_fetching import PushedBuilds, PushedSuites
+from qgjob_agent.stream.session import Coordinators
 from qgjob_proto.v1 import builds_pb2 as pb
 from qgjob_proto.v1 import builds_pb2_grpc as pb_grpc
 from qgjob_proto.v1 import suites_pb2, suites_pb2_grpc

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import monotonic_seconds
-from qgjob_agent.lease_file import LeaseFile, LeaseTime, read_lease
-from qgjob_agent.process_tree import Cgroup
+from qgjob_agent.executions import names
+from qgjob_agent.executions.lease_file import LeaseFile, LeaseTime, read_lease
+from qgjob_agent.host.process_tree import Cgroup
 from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import types_pb2 as types
 from tests.fakes import dying_agent

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qgjob_agent import wire
 from qgjob_agent.core.values import Finished, Outcome, SpooledReport
 from qgjob_agent.spool import Spool
 from qgjob_agent.state_dir import StateDir
+from qgjob_agent.stream import wire
 from qgjob_proto.v1 import agent_pb2 as pb
 from tests.fakes.agent_process import AgentProcess
 from tests.fakes.coordinator_stub import CoordinatorStub, assignment

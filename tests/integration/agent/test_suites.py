@@ -22,7 +22,7 @@ from qgjob_agent.builds.cache import ContentCache
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptKilled, AttemptStarted
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Outcome, Target
-from qgjob_agent.lease_file import LeaseTime
+from qgjob_agent.executions.lease_file import LeaseTime
 from qgjob_agent.runners.command import CommandRunner, CommandSettings
 from qgjob_agent.runners.suited import SuitedRunner
 from qgjob_agent.suites import prepared, unpacking

@@ -9,7 +9,7 @@ import pytest
 
 from qgjob_agent.devices.apple.xcrun import Xcrun
 from qgjob_agent.devices.refusals import DeviceSilentError
-from qgjob_agent.program import HostError
+from qgjob_agent.host.program import HostError
 
 
 def xcrun(folder: Path, script: str) -> Xcrun:

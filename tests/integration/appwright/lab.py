@@ -19,7 +19,7 @@ from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Finishe
 from qgjob_agent.devices.adb.server import AdbServer
 from qgjob_agent.devices.app import App
 from qgjob_agent.devices.cloud import Cloud
-from qgjob_agent.lease_file import LeaseTime
+from qgjob_agent.executions.lease_file import LeaseTime
 from qgjob_agent.runners.appwright.appium import PLAIN_PORT, Appium
 from qgjob_agent.runners.appwright.appium_settings import AppiumSettings
 from qgjob_agent.runners.appwright.launching import AppwrightSettings

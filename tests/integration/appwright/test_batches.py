@@ -10,7 +10,7 @@ import pytest
 from qgjob_agent.clock import wall_ms
 from qgjob_agent.core.events import AttemptProgressed
 from qgjob_agent.core.values import Outcome
-from qgjob_agent.executions import Several
+from qgjob_agent.executions.execution import Several
 from qgjob_agent.runners.appwright import launching
 from tests.fakes.waiting import until
 from tests.integration.appwright.conftest import MakeLab

@@ -18,14 +18,14 @@ import pytest
 import structlog
 
 from bench.processes import free_port
-from qgjob_agent import evidence_pushing
 from qgjob_agent.evidence import sending
 from qgjob_agent.evidence.choice import Bounds, LeftOut, Named
 from qgjob_agent.evidence.outgoing import KeeperSettings, Outgoing
 from qgjob_agent.evidence.pushing import EvidenceAwayError, EvidenceRefusedError, EvidenceTooLargeError
 from qgjob_agent.evidence.shelf import Evidence, Kept, Shelf, Whose
-from qgjob_agent.evidence_pushing import PushedEvidence
-from qgjob_agent.session import Coordinators
+from qgjob_agent.stream import evidence_pushing
+from qgjob_agent.stream.evidence_pushing import PushedEvidence
+from qgjob_agent.stream.session import Coordinators
 from qgjob_proto.v1 import artifacts_pb2 as pb
 from qgjob_proto.v1 import artifacts_pb2_grpc
 from tests.fakes.waiting import until

@@ -10,8 +10,8 @@ import grpc
 import pytest
 
 from qgjob_agent.devices.browserstack.apps import Answer, SharingAwayError, Word
-from qgjob_agent.session import Coordinators
-from qgjob_agent.upload_sharing import SharedUploads
+from qgjob_agent.stream.session import Coordinators
+from qgjob_agent.stream.upload_sharing import SharedUploads
 from qgjob_proto.v1 import builds_pb2 as pb
 from qgjob_proto.v1 import builds_pb2_grpc
 from tests.fakes.coordinator_process import CoordinatorProcess

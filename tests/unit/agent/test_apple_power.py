@@ -12,7 +12,7 @@ import structlog
 from qgjob_agent.devices.apple import power as power_module
 from qgjob_agent.devices.apple.power import BOOTS_AT_A_TIME, Power
 from qgjob_agent.devices.apple.settings import AppleSettings
-from qgjob_agent.program import Ended
+from qgjob_agent.host.program import Ended
 from tests.fakes.waiting import until
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import structlog
 
-from qgjob_agent import execution_dir as names
 from qgjob_agent.core.events import AttemptStarted
 from qgjob_agent.core.values import DeviceFacts, Outcome, Target
 from qgjob_agent.devices.adb.server import AdbServer
+from qgjob_agent.executions import names
 from qgjob_agent.runners.appwright.projects import Projects
 from qgjob_agent.runners.appwright.run import PLAN_FILE
 from tests.fakes.waiting import until

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from qgjob_agent import execution_dir as names
 from qgjob_agent.core.values import DeviceFacts, Target
-from qgjob_agent.execution_records import RecordError
-from qgjob_agent.leftovers import remove_tree
-from qgjob_agent.planned_executions import PlannedExecution
+from qgjob_agent.executions import names
+from qgjob_agent.executions.planned import PlannedExecution
+from qgjob_agent.executions.records import RecordError
+from qgjob_agent.host.leftovers import remove_tree
 from qgjob_agent.runners.appwright.remembered import Facts, Found, find, read
 from tests.fakes.agent_core import assignment
 

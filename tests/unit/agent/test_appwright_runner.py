@@ -15,16 +15,15 @@ from typing import Any
 import pytest
 import structlog
 
-from qgjob_agent import execution_dir as names
-from qgjob_agent import stopped_supervisor
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptKilled, AttemptStarted, TreeStuck
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, LivingProcess, LivingTree, Outcome, Target
 from qgjob_agent.devices.app import App, AppUnknownError
-from qgjob_agent.execution_folder import ExecutionFolder
-from qgjob_agent.lease_file import LeaseTime
-from qgjob_agent.planned_executions import PlannedExecution
-from qgjob_agent.process_tree import kill_descendants
+from qgjob_agent.executions import names, stopped_supervisor
+from qgjob_agent.executions.folder import ExecutionFolder
+from qgjob_agent.executions.lease_file import LeaseTime
+from qgjob_agent.executions.planned import PlannedExecution
+from qgjob_agent.host.process_tree import kill_descendants
 from qgjob_agent.runners.appwright.appium import Appium
 from qgjob_agent.runners.appwright.appium_settings import AppiumSettings
 from qgjob_agent.runners.appwright.fits import TRIED_PLAYWRIGHT, Part
@@ -183,7 +182,7 @@ async def test_where_the_folders_of_several_runs_are_removed_nobody_knows_whose_
 
 
 async def test_what_will_not_die_of_a_run_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qgjob_agent.living_trees.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("qgjob_agent.runners.living_trees.LOOK_SECONDS", 0.0)
     runner = bench.runner()
     runner.start(DEVICE, [bench.job("a")])
     (run,) = (bench.folder / "runs").iterdir()
@@ -492,7 +491,7 @@ async def test_of_a_run_whose_supervisor_is_kept_stopped_nothing_begins_any_more
         kill_descendants(root)
         dead.touch()
 
-    monkeypatch.setattr("qgjob_agent.execution_watch.kill_descendants", kill_late)
+    monkeypatch.setattr("qgjob_agent.runners.execution_watch.kill_descendants", kill_late)
     second, third = json.dumps({"stops": True, "until": str(go)}), json.dumps({"until": str(dead)})
     runner = await stopping(bench, monkeypatch, second, third, timeout_ms=4_000)
     assert [outcome for outcome, _ in await bench.outcomes("c")] == [Outcome.PASSED]

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from qgjob_agent import execution_dir as names
 from qgjob_agent.core.values import DeathCause, Finished, Outcome
-from qgjob_agent.execution_records import ExecutionResult
-from qgjob_agent.planned_executions import PlannedExecution
+from qgjob_agent.executions import names
+from qgjob_agent.executions.planned import PlannedExecution
+from qgjob_agent.executions.records import ExecutionResult
 from qgjob_agent.runners.appwright.appium_log import Mark
 from qgjob_agent.runners.appwright.ends import Left, end_of
 from qgjob_agent.runners.appwright.story import Story, attempt_of, percent_of

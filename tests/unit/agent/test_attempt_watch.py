@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from qgjob_agent.attempt_watch import AttemptWatch
-from qgjob_agent.execution_dir import SILENCE, TIMEOUT
+from qgjob_agent.executions.attempt_watch import AttemptWatch
+from qgjob_agent.executions.names import SILENCE, TIMEOUT
 
 NONE = (0.0, 0.0)
 

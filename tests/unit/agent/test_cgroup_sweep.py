@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from qgjob_agent import execution_dir as names
-from qgjob_agent.cgroup_sweep import YOUNG_SECONDS, sweep
-from qgjob_agent.process_tree import Cgroup
+from qgjob_agent.executions import names
+from qgjob_agent.executions.cgroup_sweep import YOUNG_SECONDS, sweep
+from qgjob_agent.host.process_tree import Cgroup
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qgjob_agent import execution_dir as names
-from qgjob_agent.command_result import event_of_result, missing_output
 from qgjob_agent.core.events import AttemptFinished, AttemptKilled
 from qgjob_agent.core.values import DeathCause, Finished, Outcome
-from qgjob_agent.execution_records import ExecutionResult
-from qgjob_agent.executions import Execution
+from qgjob_agent.executions import names
+from qgjob_agent.executions.execution import Execution
+from qgjob_agent.executions.records import ExecutionResult
+from qgjob_agent.runners.command_result import event_of_result, missing_output
 from tests.fakes.agent_core import assignment
 
 if TYPE_CHECKING:

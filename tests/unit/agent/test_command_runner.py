@@ -16,15 +16,14 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from qgjob_agent import execution_dir as names
-from qgjob_agent import kill_pace, oom_kills
 from qgjob_agent.clock import monotonic_seconds, wall_ms
 from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptKilled, TreeStuck
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Outcome, Target
-from qgjob_agent.executions import Command, Execution
-from qgjob_agent.lease_file import LeaseTime
-from qgjob_agent.leftovers import remove_tree
-from qgjob_agent.process_tree import hunt
+from qgjob_agent.executions import kill_pace, names, oom_kills
+from qgjob_agent.executions.execution import Command, Execution
+from qgjob_agent.executions.lease_file import LeaseTime
+from qgjob_agent.host.leftovers import remove_tree
+from qgjob_agent.host.process_tree import hunt
 from qgjob_agent.runners.command import CommandRunner, CommandSettings
 from tests.fakes.agent_core import assignment
 from tests.fakes.immune import SCALED, Immune
@@ -138,7 +137,7 @@ async def test_a_fault_while_an_end_is_settled_is_told(tmp_path: Path, monkeypat
     await until(lambda: told.events, "the command does not start")
     execution = runner._attempts["t1"].execution
     assert execution.process is not None
-    monkeypatch.setattr("qgjob_agent.living_trees.hunt", broken)
+    monkeypatch.setattr("qgjob_agent.runners.living_trees.hunt", broken)
     execution.process.kill()
     try:
         await until(lambda: told.fault, "nobody is told", seconds=5)
@@ -155,8 +154,8 @@ LEAVES_IMMUNE = "(trap '' TERM; exec sleep 60) & echo $! > immune; "
 def immune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Immune]:
     """What a command writes to `immune` does not die."""
     made = Immune(tmp_path / "immune")
-    monkeypatch.setattr("qgjob_agent.executions._BOOT", made.boot)
-    monkeypatch.setattr("qgjob_agent.living_trees.LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("qgjob_agent.executions.execution._BOOT", made.boot)
+    monkeypatch.setattr("qgjob_agent.runners.living_trees.LOOK_SECONDS", 0.1)
     for name, value in SCALED.items():
         monkeypatch.setattr(kill_pace, name, value)
     yield made

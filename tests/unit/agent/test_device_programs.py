@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from qgjob_agent import program
-from qgjob_agent.program import ProgramError, run_program
+from qgjob_agent.host import program
+from qgjob_agent.host.program import ProgramError, run_program
 from tests.fakes.program import processes_of
 from tests.fakes.waiting import until
 

@@ -16,7 +16,7 @@ from qgjob_agent.core.values import AgentFacts, Health, Limits, Target, Verdict
 from qgjob_agent.devices.defaults import generated_devices
 from qgjob_agent.devices.simulated import SimulatedDevices
 from qgjob_agent.driver import Driver
-from qgjob_agent.lease_file import LeaseFile, read_lease
+from qgjob_agent.executions.lease_file import LeaseFile, read_lease
 from qgjob_agent.runners.simulated import SimulatedRunner, SimulatedTests
 from qgjob_agent.spool import Spool
 from qgjob_agent.transitions import Transitions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qgjob_agent.event_lines import EventLines
+from qgjob_agent.executions.event_lines import EventLines
 
 
 def test_whole_lines_are_read_once_and_half_ones_when_they_are_whole(tmp_path: Path) -> None:

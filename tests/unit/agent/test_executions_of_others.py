@@ -8,11 +8,11 @@ from pathlib import Path
 import structlog
 from structlog.testing import capture_logs
 
-from qgjob_agent import execution_dir as names
 from qgjob_agent.core.events import AttemptStarted
 from qgjob_agent.core.values import Assignment
-from qgjob_agent.executions_of_others import end_of_others
-from qgjob_agent.process_tree import hunt, marked
+from qgjob_agent.executions import names
+from qgjob_agent.host.process_tree import hunt, marked
+from qgjob_agent.runners.of_others import end_of_others
 from tests.fakes.agent_core import assignment
 from tests.fakes.waiting import until
 from tests.unit.agent.test_appwright_runner import DEVICE as PHONE

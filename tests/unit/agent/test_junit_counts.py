@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qgjob_agent.junit_counts import JUnitError, counts_of
+from qgjob_agent.runners.junit_counts import JUnitError, counts_of
 
 MAESTRO = """<?xml version='1.0' encoding='UTF-8'?>
 <testsuites><testsuite name="Test Suite" device="emulator-5554" tests="3" failures="1" time="40">

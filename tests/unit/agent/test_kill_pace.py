@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qgjob_agent.kill_pace import KillPace
+from qgjob_agent.executions.kill_pace import KillPace
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from qgjob_agent import execution_dir as names
 from qgjob_agent.core.events import AttemptFinished, AttemptKilled
 from qgjob_agent.core.values import Assignment, DeathCause, Finished, Outcome
-from qgjob_agent.leftovers import Leftovers
-from qgjob_agent.planned_executions import PlannedExecution
+from qgjob_agent.executions import names
+from qgjob_agent.executions.planned import PlannedExecution
+from qgjob_agent.host.leftovers import Leftovers
 from qgjob_agent.runners import last_looks
 from qgjob_agent.runners.appwright.appium_log import AppiumLog
 from qgjob_agent.runners.appwright.leaving import Leaving

@@ -17,12 +17,12 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from qgjob_agent import execution_dir as names
-from qgjob_agent import leftovers
 from qgjob_agent.core.values import Outcome
-from qgjob_agent.executions import Execution
-from qgjob_agent.leftovers import remove_tree
-from qgjob_agent.planned_executions import PlannedExecution
+from qgjob_agent.executions import names
+from qgjob_agent.executions.execution import Execution
+from qgjob_agent.executions.planned import PlannedExecution
+from qgjob_agent.host import leftovers
+from qgjob_agent.host.leftovers import remove_tree
 from qgjob_agent.suites.shelf import SuiteShelf
 from tests.fakes.agent_core import assignment
 from tests.fakes.unprivileged import open_to_all, unprivileged
@@ -206,7 +206,7 @@ async def test_an_agent_that_ends_leaves_the_rest_to_the_next_one(
     (execution.path / names.TMP / "below").mkdir()
     (execution.path / names.TMP / "below" / "last").touch()
     runner = runner_of(Told(), tmp_path)
-    monkeypatch.setattr("qgjob_agent.leftovers._FINISH_SECONDS", 0.0)
+    monkeypatch.setattr("qgjob_agent.host.leftovers._FINISH_SECONDS", 0.0)
     with held(monkeypatch, "file") as disk:
         await runner.recover({"t1"})
         await until(disk.reached.is_set, "nothing is removed")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qgjob_agent.log_buffer import LogBuffer, Piece
-from qgjob_agent.log_follower import LogFollower
+from qgjob_agent.runners.log_follower import LogFollower
+from qgjob_agent.stream.log_buffer import LogBuffer, Piece
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from qgjob_agent.output_file import OutputFile
+from qgjob_agent.executions.output_file import OutputFile
 from tests.fakes.file_room import room_for
 
 

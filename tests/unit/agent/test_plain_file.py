@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from qgjob_agent import execution_dir as names
-from qgjob_agent.command_result import error_line
 from qgjob_agent.core.values import DeathCause
-from qgjob_agent.event_lines import EventLines
-from qgjob_agent.execution_records import RecordError
-from qgjob_agent.executions import Execution
-from qgjob_agent.log_follower import LogFollower
-from qgjob_agent.plain_file import created, put_text, text_of
-from qgjob_agent.planned_executions import PlannedExecution
+from qgjob_agent.executions import names
+from qgjob_agent.executions.event_lines import EventLines
+from qgjob_agent.executions.execution import Execution
+from qgjob_agent.executions.planned import PlannedExecution
+from qgjob_agent.executions.records import RecordError
+from qgjob_agent.host.plain_file import created, put_text, text_of
+from qgjob_agent.runners.command_result import error_line
+from qgjob_agent.runners.log_follower import LogFollower
 from tests.fakes.agent_core import assignment
 from tests.unit.agent.test_command_runner import Told
 

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from tenacity import AsyncRetrying, RetryCallState
 
-from qgjob_agent import retry_pace
-from qgjob_agent.retry_pace import (
+from qgjob_agent.stream import retry_pace
+from qgjob_agent.stream.retry_pace import (
     FIRST_SILENCE_SECONDS,
     LONGEST_PAUSE_SECONDS,
     LONGEST_SILENCE_SECONDS,
     RetryPace,
 )
-from qgjob_agent.session import Coordinators, Session, _InUseError, _NotConnectedError
+from qgjob_agent.stream.session import Coordinators, Session, _InUseError, _NotConnectedError
 
 USUAL = 1.5
 LONGEST_USUAL = 2.0

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qgjob_agent import lease_file
 from qgjob_agent.errors import StateDirError
-from qgjob_agent.lease_file import LeaseFile, LeaseTime, read_lease
+from qgjob_agent.executions import lease_file
+from qgjob_agent.executions.lease_file import LeaseFile, LeaseTime, read_lease
 from qgjob_agent.state_dir import EpochFile, StateDir
 
 if TYPE_CHECKING:

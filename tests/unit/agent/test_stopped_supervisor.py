@@ -12,15 +12,13 @@ from typing import Any
 
 import pytest
 
-from qgjob_agent import execution_dir as names
-from qgjob_agent import executions, stopped_supervisor
 from qgjob_agent.core.events import AttemptFinished, AttemptKilled
 from qgjob_agent.core.values import DeathCause, Outcome
-from qgjob_agent.execution_folder import ExecutionFolder
-from qgjob_agent.execution_records import result_of
-from qgjob_agent.executions import Command, Execution
-from qgjob_agent.process_tree import hunt
-from qgjob_agent.stopped_supervisor import (
+from qgjob_agent.executions import names, stopped_supervisor
+from qgjob_agent.executions.execution import Command, Execution
+from qgjob_agent.executions.folder import ExecutionFolder
+from qgjob_agent.executions.records import result_of
+from qgjob_agent.executions.stopped_supervisor import (
     LOOKS_AFTER_CANCEL,
     LOOKS_AFTER_LIMIT,
     LOOKS_OF_A_RUNNING_ONE,
@@ -29,6 +27,7 @@ from qgjob_agent.stopped_supervisor import (
     Overdue,
     StoppedWatch,
 )
+from qgjob_agent.host.process_tree import hunt
 from tests.fakes.agent_core import assignment
 from tests.fakes.agent_process import alive
 from tests.fakes.waiting import until
@@ -219,7 +218,10 @@ def in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stopped_supervisor, "LOOK_SECONDS", 0.05)
 
 
-NO_CGROUP = "; from qgjob_agent import process_tree, supervisor; process_tree.Cgroup.make = lambda name: None"
+NO_CGROUP = (
+    "; from qgjob_agent.executions import supervisor; from qgjob_agent.host import process_tree; "
+    "process_tree.Cgroup.make = lambda name: None"
+)
 SLOW = (
     "; import time; end = supervisor.Supervisor._end; supervisor.Supervisor._end = lambda *a: (time.sleep(2), end(*a))"
 )
@@ -232,7 +234,7 @@ async def test_what_hides_from_a_hunt_is_ended_too_while_its_supervisor_has_it_b
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a cgroup a hunt knows a tree by its environment alone."""
-    monkeypatch.setattr(executions, "_BOOT", BOOT.format(NO_CGROUP))
+    monkeypatch.setattr("qgjob_agent.executions.execution._BOOT", BOOT.format(NO_CGROUP))
     hides = f"(env -i setsid sleep 60 & echo $! > {tmp_path}/pid); "
     told = Told()
     runner = runner_of(told, tmp_path, "sh", "-c", f"cd $TMPDIR; {hides}{STOPS}sleep 60; :")
@@ -272,7 +274,7 @@ async def test_a_cancel_ends_both(tmp_path: Path) -> None:
 async def test_a_supervisor_that_is_only_slow_is_left_to_its_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(executions, "_BOOT", BOOT.format(NO_CGROUP + SLOW))
+    monkeypatch.setattr("qgjob_agent.executions.execution._BOOT", BOOT.format(NO_CGROUP + SLOW))
     monkeypatch.setattr(stopped_supervisor, "LOOK_SECONDS", 0.05)
     told = Told()
     runner = runner_of(told, tmp_path, sys.executable, "-IS", "-c", "import time; time.sleep(60)")

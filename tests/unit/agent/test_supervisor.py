@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.values import DeathCause, LivingProcess, LivingTree
-from qgjob_agent.execution_records import ExecutionResult
-from qgjob_agent.executions import _PACKAGE_ROOT, _PYTHON, Command, Execution
-from qgjob_agent.lease_file import LeaseFile, LeaseTime
-from qgjob_agent.process_tree import Cgroup, descendants, hunt
-from qgjob_agent.tree_end import TreeEnd
+from qgjob_agent.executions import names
+from qgjob_agent.executions.execution import _BOOT, _PACKAGE_ROOT, _PYTHON, Command, Execution
+from qgjob_agent.executions.lease_file import LeaseFile, LeaseTime
+from qgjob_agent.executions.records import ExecutionResult
+from qgjob_agent.executions.tree_end import TreeEnd
+from qgjob_agent.host.process_tree import Cgroup, descendants, hunt
 from tests.fakes.agent_core import assignment
 from tests.fakes.immune import Immune
 from tests.fakes.waiting import BUSY_SECONDS
@@ -610,7 +610,7 @@ LEAVES_IMMUNE = "(trap '' TERM; exec sleep 60) & echo $! >> $PIDS; "
 def immune(plain: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Immune]:
     """What a command writes to $PIDS does not die."""
     made = Immune(plain.pids)
-    monkeypatch.setattr("qgjob_agent.executions._BOOT", made.boot)
+    monkeypatch.setattr("qgjob_agent.executions.execution._BOOT", made.boot)
     yield made
     made.end()
 
@@ -754,3 +754,8 @@ def test_the_supervisor_imports_nothing_heavy() -> None:
     code = f"import sys; sys.path.insert(0, {_PACKAGE_ROOT!r}); import qgjob_agent.supervisor; print(*sys.modules)"
     loaded = subprocess.run([*_PYTHON, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"grpc", "asyncio", "pydantic", "structlog", "pathlib", "logging"} & set(loaded)
+
+
+def test_supervisors_are_begun_by_the_words_that_agents_of_other_versions_know() -> None:
+    """These find them by the module's name, and begin theirs from a package that was exchanged under them."""
+    assert _BOOT.endswith("; from qgjob_agent.supervisor import main; main(sys.argv[2:])")

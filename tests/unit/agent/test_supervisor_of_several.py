@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.values import DeathCause
-from qgjob_agent.execution_records import ExecutionResult
-from qgjob_agent.executions import Command, Several
-from qgjob_agent.lease_file import LeaseTime
-from qgjob_agent.planned_executions import PlannedExecution
+from qgjob_agent.executions import names
+from qgjob_agent.executions.execution import Command, Several
+from qgjob_agent.executions.lease_file import LeaseTime
+from qgjob_agent.executions.planned import PlannedExecution
+from qgjob_agent.executions.records import ExecutionResult
 from tests.fakes.agent_core import assignment
 
 DEADLINE_SECONDS = 60.0

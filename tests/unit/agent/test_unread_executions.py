@@ -14,16 +14,15 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from qgjob_agent import execution_dir as names
-from qgjob_agent import unread_executions
 from qgjob_agent.core.events import AttemptFinished, AttemptKilled, AttemptStarted
 from qgjob_agent.core.values import DeathCause, Outcome
 from qgjob_agent.errors import StateDirError
-from qgjob_agent.execution_folder import ExecutionFolder
-from qgjob_agent.execution_records import RecordError
-from qgjob_agent.executions import Execution
-from qgjob_agent.planned_executions import PlannedExecution
-from qgjob_agent.process_tree import hunt, marked
+from qgjob_agent.executions import names, unread
+from qgjob_agent.executions.execution import Execution
+from qgjob_agent.executions.folder import ExecutionFolder
+from qgjob_agent.executions.planned import PlannedExecution
+from qgjob_agent.executions.records import RecordError
+from qgjob_agent.host.process_tree import hunt, marked
 from qgjob_agent.runners.command import CommandRunner
 from tests.fakes.agent_core import assignment
 from tests.fakes.waiting import until
@@ -200,7 +199,7 @@ async def test_that_the_disk_withholds_which_executions_there_are_is_no_sign_of_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, for_long: bool
 ) -> None:
     """Nothing may be begun beside them."""
-    monkeypatch.setattr(unread_executions, "PATIENCE_SECONDS", 0.1 if for_long else 60.0)
+    monkeypatch.setattr(unread, "PATIENCE_SECONDS", 0.1 if for_long else 60.0)
     execution = Execution.new(tmp_path / "executions", assignment("t1"))
     really, tried = os.listdir, list[str]()
 
@@ -211,7 +210,7 @@ async def test_that_the_disk_withholds_which_executions_there_are_is_no_sign_of_
         return really(path)
 
     async def found() -> list[Path]:
-        given = await unread_executions.look_through(tmp_path / "executions", lambda _: None, 0.2, log)
+        given = await unread.look_through(tmp_path / "executions", lambda _: None, 0.2, log)
         return [path for path, _ in given]
 
     log: Any = structlog.get_logger()
@@ -233,8 +232,8 @@ async def test_what_is_withheld_for_long_is_ended_before_another_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """Which device it is on is not known, so none may be used while it lives."""
-    monkeypatch.setattr(unread_executions, "PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr(unread_executions, "SUPERVISOR_SECONDS", 0.1)
+    monkeypatch.setattr(unread, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(unread, "SUPERVISOR_SECONDS", 0.1)
     execution = await running(Told(), tmp_path)
     assert execution.process is not None
     if how == "its supervisor is dead":
@@ -259,7 +258,7 @@ async def test_a_result_that_the_disk_withholds_for_a_while_is_told(
     told = Told()
     runner = runner_of(told, tmp_path, "true")
     with withheld(monkeypatch, names.RESULT, errno.EMFILE, times=2) as tried:
-        monkeypatch.setattr("qgjob_agent.result_file.ResultEar.heard", lambda _: "")
+        monkeypatch.setattr("qgjob_agent.executions.result_file.ResultEar.heard", lambda _: "")
         runner.start(DEVICE, [assignment("t1")])
         await until(lambda: told.events and isinstance(told.events[-1], AttemptFinished), "it does not end")
     assert len(tried) == 2
@@ -290,7 +289,7 @@ async def test_a_result_that_was_read_is_asked_for_no_more(tmp_path: Path, monke
     (tmp_path / "suite").mkdir()
     bench = Bench(tmp_path)
     bench.failed = told.failed = faults.append  # type: ignore[method-assign,assignment]
-    monkeypatch.setattr("qgjob_agent.result_file.ResultEar.heard", lambda _: "")
+    monkeypatch.setattr("qgjob_agent.executions.result_file.ResultEar.heard", lambda _: "")
     command, appwright = runner_of(told, tmp_path, "true"), bench.runner()
     with withheld(monkeypatch, names.RESULT, errno.EMFILE, after=1):
         command.start(DEVICE, [assignment("t1")])
@@ -308,7 +307,7 @@ async def test_what_a_run_told_at_its_end_is_read_when_the_disk_gives_it_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, for_long: bool
 ) -> None:
     """Its tests have passed: without it each would count as one that took its app with it."""
-    monkeypatch.setattr(unread_executions, "PATIENCE_SECONDS", 0.1 if for_long else 60.0)
+    monkeypatch.setattr(unread, "PATIENCE_SECONDS", 0.1 if for_long else 60.0)
     (tmp_path / "suite").mkdir()
     bench = Bench(tmp_path)
     runner = bench.runner()

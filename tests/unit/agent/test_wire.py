@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from qgjob_agent import wire, wire_down
 from qgjob_agent.clock import wall_ms
 from qgjob_agent.core import events, instructions
 from qgjob_agent.core.leases import Lease
@@ -30,6 +29,7 @@ from qgjob_agent.core.values import (
     TreeDead,
     Verdict,
 )
+from qgjob_agent.stream import wire, wire_down
 from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import types_pb2 as types
 from tests.fakes.agent_core import assignment

@@ -13,11 +13,11 @@ from typing import TextIO
 
 import pytest
 
-from qgjob_agent import execution_dir as names
 from qgjob_agent.core.events import AttemptKilled
 from qgjob_agent.core.values import DeathCause
-from qgjob_agent.execution_records import RecordError, fields_of
-from qgjob_agent.executions import Execution
+from qgjob_agent.executions import names
+from qgjob_agent.executions.execution import Execution
+from qgjob_agent.executions.records import RecordError, fields_of
 from tests.fakes.agent_core import assignment
 from tests.fakes.waiting import until
 from tests.unit.agent.test_command_runner import DEADLINE_SECONDS, DEVICE, Told, runner_of

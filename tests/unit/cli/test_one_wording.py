@@ -320,7 +320,7 @@ def test_a_file_where_the_data_of_the_stack_should_be(qgjob: Command, monkeypatc
 def test_agent_and_client_tell_a_wrong_port_from_no_one_by_the_same_code() -> None:
     """They share no code; this holds the two copies equal."""
     copies = [
-        Path(__file__).parents[3] / "agent/qgjob_agent/peer_probe.py",
+        Path(__file__).parents[3] / "agent/qgjob_agent/stream/peer_probe.py",
         Path(__file__).parents[3] / "client/qgjob/_probe.py",
     ]
     assert len({copy.read_text(encoding="utf-8") for copy in copies}) == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from qgjob.cli.submission import MAX_TEST_PATH_BYTES
-from qgjob_agent import command_result
+from qgjob_agent.runners import command_result
 from qgjob_coordinator.packages import suite_archive
 from qgjob_coordinator.rpc import agent_wire
 from qgjob_coordinator.service import validation

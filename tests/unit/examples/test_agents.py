@@ -12,12 +12,12 @@ import structlog
 import yaml
 
 from qgjob_agent.clock import monotonic_seconds
-from qgjob_agent.command_template import PLACEHOLDERS, variables
 from qgjob_agent.config import AgentConfig, load_config
 from qgjob_agent.core.events import AttemptEvent, AttemptFinished
 from qgjob_agent.core.values import Assignment, DeviceFacts, Outcome, Target
-from qgjob_agent.lease_file import LeaseTime
+from qgjob_agent.executions.lease_file import LeaseTime
 from qgjob_agent.runners.command import CommandRunner, CommandSettings
+from qgjob_agent.runners.command_template import PLACEHOLDERS, variables
 from tests.fakes.waiting import until
 
 ROOT = Path(__file__).parents[3]

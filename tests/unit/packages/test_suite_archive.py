@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from qgjob_agent import suite_archive as agents
+from qgjob_agent.suites import archive as agents
 from qgjob_coordinator.packages import suite_archive as coordinators
 from qgjob_coordinator.packages.suite_archive import MAX_FILES, MAX_FOLDERS, ArchiveError, Member, members
 from tests.fakes.suites import GOOD, archive, with_member

@@ -18,7 +18,7 @@ from qgjob_agent.devices.adb.protocol import (
     request,
 )
 from qgjob_agent.devices.refusals import DeviceSilentError
-from qgjob_agent.program import HostError
+from qgjob_agent.host.program import HostError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator

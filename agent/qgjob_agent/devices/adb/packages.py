@@ -10,7 +10,7 @@ from qgjob_agent.devices.adb.says import is_package_name, parse_free_bytes, pars
 from qgjob_agent.devices.adb.settings import ADVICE
 from qgjob_agent.devices.installing import MARK
 from qgjob_agent.devices.refusals import InstallRefusedError
-from qgjob_agent.program import HostError, run_program
+from qgjob_agent.host.program import HostError, run_program
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from qgjob_agent.devices.adb.client import AdbServerAwayError
 from qgjob_agent.devices.adb.protocol import AdbProtocolError, AdbRefusedError
 from qgjob_agent.devices.adb.server import LOCAL
 from qgjob_agent.devices.adb.settings import ADVICE
-from qgjob_agent.program import ProgramError, run_program
+from qgjob_agent.host.program import ProgramError, run_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from qgjob_agent.devices.apple.facts import must_erase
 from qgjob_agent.devices.apple.settings import Erase
 from qgjob_agent.devices.installing import Installer
 from qgjob_agent.devices.refusals import DeviceSilentError, InstallRefusedError
-from qgjob_agent.program import HostError
+from qgjob_agent.host.program import HostError
 
 if TYPE_CHECKING:
     from qgjob_agent.builds.base import Build

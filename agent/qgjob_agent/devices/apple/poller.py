@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from qgjob_agent.devices.refusals import DeviceSilentError
-from qgjob_agent.program import HostError
+from qgjob_agent.host.program import HostError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

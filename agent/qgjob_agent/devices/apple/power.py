@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qgjob_agent.core.values import Outcome
 from qgjob_agent.devices.apple.xcrun import last_words
 from qgjob_agent.devices.refusals import DeviceSilentError, InstallRefusedError
-from qgjob_agent.program import HostError
+from qgjob_agent.host.program import HostError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -36,7 +36,7 @@ from qgjob_agent.devices.installing import Installer
 from qgjob_agent.devices.refusals import DeviceSilentError
 from qgjob_agent.devices.remembered import Remembered
 from qgjob_agent.devices.screens import SCREEN_SECONDS
-from qgjob_agent.program import HostError
+from qgjob_agent.host.program import HostError
 
 if TYPE_CHECKING:
     from qgjob_agent.builds.base import Build, Builds

@@ -12,7 +12,7 @@ from qgjob_agent.devices.apple.says import devicectl_problem
 from qgjob_agent.devices.apple.settings import ADVICE
 from qgjob_agent.devices.refusals import DeviceSilentError
 from qgjob_agent.devices.screens import png_of
-from qgjob_agent.program import Ended, HostError, run_program
+from qgjob_agent.host.program import Ended, HostError, run_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

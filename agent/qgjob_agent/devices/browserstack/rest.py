@@ -22,7 +22,7 @@ from qgjob_agent.devices.browserstack.errors import (
     UnheardError,
 )
 from qgjob_agent.devices.browserstack.plan import Plan
-from qgjob_agent.plain_file import created
+from qgjob_agent.host.plain_file import created
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

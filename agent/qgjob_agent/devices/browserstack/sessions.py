@@ -18,8 +18,8 @@ from qgjob_agent.devices.browserstack.errors import CloudAwayError, CloudError, 
 from qgjob_agent.devices.browserstack.gate import PlanFullError
 from qgjob_agent.devices.browserstack.unheard import Unheard
 from qgjob_agent.devices.cloud import Begun, SessionRefusedError
+from qgjob_agent.host.plain_file import put_text
 from qgjob_agent.hub_address import Address
-from qgjob_agent.plain_file import put_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

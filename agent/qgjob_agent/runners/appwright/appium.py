@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from qgjob_agent.host.listening import LOOPBACK, listens, who_listens
+from qgjob_agent.host.plain_file import put_text, text_of
 from qgjob_agent.hub_address import Address
-from qgjob_agent.listening import LOOPBACK, listens, who_listens
-from qgjob_agent.plain_file import put_text, text_of
 from qgjob_agent.runners.appwright.appium_log import AppiumLog
 from qgjob_agent.runners.appwright.appium_reason import reason_in
 from qgjob_agent.runners.appwright.hub import answers

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qgjob_agent.plain_file import opened
+from qgjob_agent.host.plain_file import opened
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from qgjob_agent.devices.cloud import Asked, SessionRefusedError
-from qgjob_agent.plain_file import put_text
+from qgjob_agent.host.plain_file import put_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

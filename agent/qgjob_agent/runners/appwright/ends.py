@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import wall_ms
-from qgjob_agent.command_result import FOLDER_REMOVED, KEPT_STOPPED, error_line, signal_name, without_result
 from qgjob_agent.core.values import DeathCause, Finished, Outcome
+from qgjob_agent.executions import names
+from qgjob_agent.runners.command_result import FOLDER_REMOVED, KEPT_STOPPED, error_line, signal_name, without_result
 
 if TYPE_CHECKING:
-    from qgjob_agent.execution_records import ExecutionResult
-    from qgjob_agent.planned_executions import PlannedExecution
+    from qgjob_agent.executions.planned import PlannedExecution
+    from qgjob_agent.executions.records import ExecutionResult
     from qgjob_agent.runners.appwright.story import Story
 
 

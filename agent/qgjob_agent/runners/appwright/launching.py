@@ -6,19 +6,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qgjob_agent import execution_dir as names
-from qgjob_agent.command_template import of_host, variables
 from qgjob_agent.devices.adb.server import AdbServer
-from qgjob_agent.executions import Command, Several
+from qgjob_agent.executions import names
+from qgjob_agent.executions.execution import Command, Several
 from qgjob_agent.runners.appwright import plan as planning
 from qgjob_agent.runners.appwright.cloud import FOLDER
 from qgjob_agent.runners.appwright.run import PLAN_FILE
+from qgjob_agent.runners.command_template import of_host, variables
 
 if TYPE_CHECKING:
     from qgjob_agent.core.values import Assignment, DeviceFacts
     from qgjob_agent.devices.app import App
+    from qgjob_agent.executions.planned import PlannedExecution
     from qgjob_agent.hub_address import Address
-    from qgjob_agent.planned_executions import PlannedExecution
     from qgjob_agent.runners.appwright.ports import Slot
     from qgjob_agent.runners.appwright.projects import Projects
     from qgjob_agent.runners.appwright.run import Run

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qgjob_agent import execution_dir as names
 from qgjob_agent.core.events import AttemptFinished, AttemptKilled
 from qgjob_agent.core.values import Outcome
-from qgjob_agent.plain_file import put_into
+from qgjob_agent.executions import names
+from qgjob_agent.host.plain_file import put_into
 from qgjob_agent.runners.appwright.appium_log import end_of, own_lines, readable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from qgjob_agent.leftovers import Leftovers
+    from qgjob_agent.host.leftovers import Leftovers
     from qgjob_agent.runners.appwright.appium_log import AppiumLog
     from qgjob_agent.runners.appwright.run import Attempt, Run
     from qgjob_agent.runners.base import EvidenceTaker

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from qgjob_agent.places import Place, look
+from qgjob_agent.host.places import Place, look
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

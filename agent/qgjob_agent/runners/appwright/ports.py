@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from qgjob_agent.listening import LOOPBACK, listens, who_listens
+from qgjob_agent.host.listening import LOOPBACK, listens, who_listens
 from qgjob_agent.runners.appwright.appium import AppiumError
 
 if TYPE_CHECKING:

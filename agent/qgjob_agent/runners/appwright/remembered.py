@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qgjob_agent import execution_dir as names
 from qgjob_agent.core.values import DeviceFacts, Target
-from qgjob_agent.execution_records import RecordError
-from qgjob_agent.planned_executions import PlannedExecution
+from qgjob_agent.executions import names
+from qgjob_agent.executions.planned import PlannedExecution
+from qgjob_agent.executions.records import RecordError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

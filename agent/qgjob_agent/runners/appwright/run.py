@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import monotonic_seconds, wall_ms
 from qgjob_agent.core.events import AttemptFinished, AttemptInstalled, AttemptKilled, AttemptProgressed, AttemptStarted
 from qgjob_agent.core.values import Finished
-from qgjob_agent.event_lines import EventLines
-from qgjob_agent.log_follower import LogFollower
-from qgjob_agent.plain_file import put_text, text_of
+from qgjob_agent.executions import names
+from qgjob_agent.executions.event_lines import EventLines
+from qgjob_agent.host.plain_file import put_text, text_of
 from qgjob_agent.runners.appwright.ends import Left, end_of, taken_back
 from qgjob_agent.runners.appwright.plan import kind
 from qgjob_agent.runners.appwright.story import Story, attempt_of, percent_of
+from qgjob_agent.runners.log_follower import LogFollower
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     from qgjob_agent.core.events import AttemptEvent
     from qgjob_agent.core.values import Assignment, DeviceFacts
-    from qgjob_agent.execution_records import ExecutionResult
-    from qgjob_agent.execution_watch import ExecutionWatch
-    from qgjob_agent.planned_executions import PlannedExecution
+    from qgjob_agent.executions.planned import PlannedExecution
+    from qgjob_agent.executions.records import ExecutionResult
     from qgjob_agent.runners.appwright.cloud import Desk
     from qgjob_agent.runners.base import Sink
+    from qgjob_agent.runners.execution_watch import ExecutionWatch
 
 PLAN_FILE = "run.json"
 """In the execution's directory: what the preload and the reporter are told."""

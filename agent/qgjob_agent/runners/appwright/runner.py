@@ -14,11 +14,10 @@ from qgjob_agent.core.events import AttemptFinished, AttemptInstalled, AttemptKi
 from qgjob_agent.core.values import DeathCause, DeviceFacts, Target
 from qgjob_agent.devices.app import App
 from qgjob_agent.disk_watch import is_of_the_disk
-from qgjob_agent.execution_watch import ExecutionWatch
-from qgjob_agent.leftovers import Leftovers
-from qgjob_agent.living_trees import LivingWatch
-from qgjob_agent.planned_executions import PlannedExecution
-from qgjob_agent.removals import Removals
+from qgjob_agent.executions.planned import PlannedExecution
+from qgjob_agent.executions.removals import Removals
+from qgjob_agent.executions.unread import look_through, read_to_the_end, result_of_ended
+from qgjob_agent.host.leftovers import Leftovers
 from qgjob_agent.runners.appwright import plan as planning
 from qgjob_agent.runners.appwright.cloud import FOLDER, Desk
 from qgjob_agent.runners.appwright.launching import AppwrightSettings, Ready, attempt_of, command_of, plan_of
@@ -30,9 +29,10 @@ from qgjob_agent.runners.appwright.run import PLAN_FILE, Attempt, Run
 from qgjob_agent.runners.appwright.session_ends import SessionEnds
 from qgjob_agent.runners.appwright.unbegun import UNREADY, not_in_suite, not_startable, unready
 from qgjob_agent.runners.base import Recovery
+from qgjob_agent.runners.execution_watch import ExecutionWatch
 from qgjob_agent.runners.last_looks import LastLooks
-from qgjob_agent.unread_executions import look_through, read_to_the_end, result_of_ended
-from qgjob_agent.work import Work
+from qgjob_agent.runners.living_trees import LivingWatch
+from qgjob_agent.runners.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from qgjob_agent.core.events import AttemptEvent
     from qgjob_agent.core.values import Assignment
     from qgjob_agent.devices.cloud import Cloud
-    from qgjob_agent.lease_file import LeaseTime
+    from qgjob_agent.executions.lease_file import LeaseTime
     from qgjob_agent.runners.appwright.appium import Appium
     from qgjob_agent.runners.base import EvidenceTaker, Sink
     from qgjob_agent.runners.last_looks import Screens

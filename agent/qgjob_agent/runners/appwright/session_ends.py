@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from qgjob_agent import execution_dir as names
 from qgjob_agent.core.events import AttemptFinished, AttemptKilled
+from qgjob_agent.executions import names
+from qgjob_agent.host.plain_file import text_of
 from qgjob_agent.hub_address import Address
-from qgjob_agent.plain_file import text_of
 from qgjob_agent.runners.appwright.hub import forget_sessions
 from qgjob_agent.runners.appwright.run import PLAN_FILE
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from qgjob_agent.runners.appwright.cloud import Desk
     from qgjob_agent.runners.appwright.run import Run
     from qgjob_agent.runners.base import Sink
-    from qgjob_agent.work import Work
+    from qgjob_agent.runners.work import Work
 
 
 class SessionEnds:

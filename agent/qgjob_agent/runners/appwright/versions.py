@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qgjob_agent import places
+from qgjob_agent.host import places
 from qgjob_agent.runners.appwright.fits import PLACES, Fit, fit_of
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from qgjob_proto.v1 import builds_pb2 as pb
 from qgjob_proto.v1 import builds_pb2_grpc as pb_grpc
 
 if TYPE_CHECKING:
-    from qgjob_agent.session import Coordinators
+    from qgjob_agent.stream.session import Coordinators
 
 _ANSWER_SECONDS = 10.0
 _OPTIONS = [("grpc.use_local_subchannel_pool", 1)]

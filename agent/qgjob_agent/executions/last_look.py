@@ -12,7 +12,7 @@ import contextlib
 import json
 import os
 
-from qgjob_agent.plain_file import put_text
+from qgjob_agent.host.plain_file import put_text
 
 _POLL_SECONDS = 0.05
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Protocol
 
-from qgjob_agent.plain_file import opened
+from qgjob_agent.host.plain_file import opened
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qgjob_agent.execution_dir import SILENCE, TIMEOUT
+from qgjob_agent.executions.names import SILENCE, TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import monotonic_seconds
-from qgjob_agent.execution_records import is_number, is_time, living_of, result_of
-from qgjob_agent.folder_watch import is_removed
-from qgjob_agent.leftovers import remove_tree
-from qgjob_agent.oom_kills import oom_kills
-from qgjob_agent.plain_file import is_withheld, put_text, text_of
-from qgjob_agent.process_tree import Cgroup, is_stopped
-from qgjob_agent.result_file import ResultEar
-from qgjob_agent.stopped_supervisor import Asked
+from qgjob_agent.executions import names
+from qgjob_agent.executions.folder_watch import is_removed
+from qgjob_agent.executions.oom_kills import oom_kills
+from qgjob_agent.executions.records import is_number, is_time, living_of, result_of
+from qgjob_agent.executions.result_file import ResultEar
+from qgjob_agent.executions.stopped_supervisor import Asked
+from qgjob_agent.host.leftovers import remove_tree
+from qgjob_agent.host.plain_file import is_withheld, put_text, text_of
+from qgjob_agent.host.process_tree import Cgroup, is_stopped
 
 if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
 
     from qgjob_agent.core.values import DeathCause, LivingTree
-    from qgjob_agent.execution_records import ExecutionResult
+    from qgjob_agent.executions.records import ExecutionResult
 
 SUPERVISOR = "qgjob_agent.supervisor"
 """The module that supervisors are started with."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from qgjob_agent.execution_folder import ExecutionFolder
+    from qgjob_agent.executions.folder import ExecutionFolder
 
 PAUSE_SECONDS = 1.0
 """So long after the first one is found to be gone the others may take to go."""

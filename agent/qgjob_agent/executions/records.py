@@ -10,9 +10,9 @@ import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from qgjob_agent import execution_dir as names
 from qgjob_agent.core.values import Assignment, LivingProcess, LivingTree, Target
-from qgjob_agent.plain_file import NoPlainFileError, text_of
+from qgjob_agent.executions import names
+from qgjob_agent.host.plain_file import NoPlainFileError, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

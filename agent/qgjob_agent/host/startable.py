@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Formatter
 from typing import NamedTuple
 
-from qgjob_agent.places import Place, look
+from qgjob_agent.host.places import Place, look
 
 _HEAD_BYTES = 256
 """As far as Linux looks for what runs a script."""

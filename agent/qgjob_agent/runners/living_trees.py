@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import monotonic_seconds, wall_ms
 from qgjob_agent.core.events import TreeStuck
 from qgjob_agent.core.values import LivingProcess, LivingTree
-from qgjob_agent.kill_pace import KillPace
-from qgjob_agent.process_tree import hunt, state_of
+from qgjob_agent.executions import names
+from qgjob_agent.executions.kill_pace import KillPace
+from qgjob_agent.host.process_tree import hunt, state_of
 
 if TYPE_CHECKING:
-    from qgjob_agent.executions import Execution
+    from qgjob_agent.executions.execution import Execution
     from qgjob_agent.runners.base import Sink
 
 LOOK_SECONDS = 1.0

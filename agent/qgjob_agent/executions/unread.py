@@ -10,21 +10,21 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.values import DeathCause
 from qgjob_agent.errors import StateDirError
-from qgjob_agent.execution_folder import ExecutionFolder
-from qgjob_agent.execution_records import RecordError
-from qgjob_agent.kill_pace import KillPace
-from qgjob_agent.plain_file import is_withheld
-from qgjob_agent.process_tree import hunt
+from qgjob_agent.executions import names
+from qgjob_agent.executions.folder import ExecutionFolder
+from qgjob_agent.executions.kill_pace import KillPace
+from qgjob_agent.executions.records import RecordError
+from qgjob_agent.host.plain_file import is_withheld
+from qgjob_agent.host.process_tree import hunt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from qgjob_agent.execution_records import ExecutionResult
+    from qgjob_agent.executions.records import ExecutionResult
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ import json
 import os
 from typing import Any
 
-from qgjob_agent.plain_file import is_withheld, opened
+from qgjob_agent.host.plain_file import is_withheld, opened
 
 _PIECE_BYTES = 262_144
 _MOST_BYTES = 16_777_216

@@ -14,26 +14,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.disk_watch import is_of_the_disk
-from qgjob_agent.execution_folder import SUPERVISOR, ExecutionFolder
-from qgjob_agent.execution_records import RecordError, assignment_of, fields_of, record_of
-from qgjob_agent.leftovers import remove_tree
-from qgjob_agent.oom_kills import oom_kills
-from qgjob_agent.result_file import ResultDraft
-from qgjob_agent.stopped_supervisor import Limits
+from qgjob_agent.executions import names
+from qgjob_agent.executions.folder import SUPERVISOR, ExecutionFolder
+from qgjob_agent.executions.oom_kills import oom_kills
+from qgjob_agent.executions.records import RecordError, assignment_of, fields_of, record_of
+from qgjob_agent.executions.result_file import ResultDraft
+from qgjob_agent.executions.stopped_supervisor import Limits
+from qgjob_agent.host.leftovers import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qgjob_agent.core.values import Assignment
-    from qgjob_agent.lease_file import LeaseTime
+    from qgjob_agent.executions.lease_file import LeaseTime
 
 _BOOT = f"import sys; sys.path.insert(0, sys.argv[1]); from {SUPERVISOR} import main; main(sys.argv[2:])"
 _PYTHON = (sys.executable, "-I", "-S", "-X", "utf8")  # no site-packages, no environment: fast and the same everywhere
 _ROOM_BYTES = 65_536  # what an attempt writes before its test prints anything fits in it many times
-_PACKAGE_ROOT = str(Path(__file__).resolve().parents[1])
+_PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import wall_ms
 from qgjob_agent.core.events import AttemptKilled
 from qgjob_agent.core.values import DeathCause
-from qgjob_agent.execution_records import RecordError
-from qgjob_agent.executions import Execution
-from qgjob_agent.leftovers import remove_tree
-from qgjob_agent.planned_executions import PlannedExecution
-from qgjob_agent.unread_executions import look_through
+from qgjob_agent.executions import names
+from qgjob_agent.executions.execution import Execution
+from qgjob_agent.executions.planned import PlannedExecution
+from qgjob_agent.executions.records import RecordError
+from qgjob_agent.executions.unread import look_through
+from qgjob_agent.host.leftovers import remove_tree
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,7 @@ from qgjob_proto.v1 import suites_pb2, suites_pb2_grpc
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from qgjob_agent.session import Coordinators
+    from qgjob_agent.stream.session import Coordinators
 
 _CHANNEL_OPTIONS = [
     ("grpc.keepalive_time_ms", 10_000),

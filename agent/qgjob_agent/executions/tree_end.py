@@ -11,12 +11,12 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from qgjob_agent.kill_pace import KillPace
-from qgjob_agent.plain_file import put_text
-from qgjob_agent.process_tree import Precedence, descendants, kill_descendants, signal_all, state_of
+from qgjob_agent.executions.kill_pace import KillPace
+from qgjob_agent.host.plain_file import put_text
+from qgjob_agent.host.process_tree import Precedence, descendants, kill_descendants, signal_all, state_of
 
 if TYPE_CHECKING:
-    from qgjob_agent.process_tree import Cgroup
+    from qgjob_agent.host.process_tree import Cgroup
 
 _MOST_TOLD = 20
 

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
-from qgjob_agent import wire, wire_down
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.events import Event, HeartbeatConfirmed, SessionConnecting, SessionLost, Welcomed
 from qgjob_agent.core.instructions import SendHeartbeat, SendReports
 from qgjob_agent.errors import RefusedError
-from qgjob_agent.log_buffer import LogBuffer, Piece
-from qgjob_agent.peer_probe import speaks_http2
-from qgjob_agent.retry_pace import RetryPace
+from qgjob_agent.stream import wire, wire_down
+from qgjob_agent.stream.log_buffer import LogBuffer, Piece
+from qgjob_agent.stream.peer_probe import speaks_http2
+from qgjob_agent.stream.retry_pace import RetryPace
 from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import agent_pb2_grpc as pb_grpc
 

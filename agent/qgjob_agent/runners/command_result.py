@@ -9,19 +9,19 @@ import re
 import signal
 from typing import TYPE_CHECKING, Any
 
-from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import wall_ms
 from qgjob_agent.core.events import AttemptFinished, AttemptKilled
 from qgjob_agent.core.values import DeathCause, Finished, Outcome, TestResult
-from qgjob_agent.junit_counts import JUnitError, counts_of
-from qgjob_agent.plain_file import opened
+from qgjob_agent.executions import names
+from qgjob_agent.host.plain_file import opened
+from qgjob_agent.runners.junit_counts import JUnitError, counts_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from qgjob_agent.execution_folder import ExecutionFolder
-    from qgjob_agent.execution_records import ExecutionResult
-    from qgjob_agent.executions import Execution
+    from qgjob_agent.executions.execution import Execution
+    from qgjob_agent.executions.folder import ExecutionFolder
+    from qgjob_agent.executions.records import ExecutionResult
 
 _COUNTS_FILE = "result.json"
 _COUNTS_BYTES = 65_536

@@ -14,7 +14,7 @@ import grpc
 from qgjob_agent.disk_watch import may_pass
 from qgjob_agent.evidence.batching import is_small
 from qgjob_agent.evidence.pushing import EvidenceAwayError, EvidenceRefusedError, EvidenceTooLargeError, Sent
-from qgjob_agent.plain_file import opened
+from qgjob_agent.host.plain_file import opened
 from qgjob_proto.v1 import artifacts_pb2 as pb
 from qgjob_proto.v1 import artifacts_pb2_grpc as pb_grpc
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from qgjob_agent.evidence.shelf import Evidence
-    from qgjob_agent.session import Coordinators
+    from qgjob_agent.stream.session import Coordinators
 
 _CHANNEL_OPTIONS = [
     ("grpc.keepalive_time_ms", 10_000),

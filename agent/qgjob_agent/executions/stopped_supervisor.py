@@ -13,8 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qgjob_agent import execution_dir as names
-from qgjob_agent.attempt_watch import AttemptWatch
+from qgjob_agent.executions import names
+from qgjob_agent.executions.attempt_watch import AttemptWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -13,10 +13,10 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-from qgjob_agent.process_tree import die_with_parent
+from qgjob_agent.host.process_tree import die_with_parent
 
 if TYPE_CHECKING:
-    from qgjob_agent.process_tree import Cgroup
+    from qgjob_agent.host.process_tree import Cgroup
 
 _REASON_BYTES = 1_024
 _RESET = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)

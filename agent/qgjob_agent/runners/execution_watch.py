@@ -8,18 +8,18 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import monotonic_seconds, wall_ms
-from qgjob_agent.execution_records import ExecutionResult
-from qgjob_agent.process_tree import kill_descendants
-from qgjob_agent.stopped_supervisor import Overdue, StoppedWatch
+from qgjob_agent.executions import names
+from qgjob_agent.executions.records import ExecutionResult
+from qgjob_agent.executions.stopped_supervisor import Overdue, StoppedWatch
+from qgjob_agent.host.process_tree import kill_descendants
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from qgjob_agent.executions import Execution
-    from qgjob_agent.living_trees import LivingWatch
-    from qgjob_agent.work import Work
+    from qgjob_agent.executions.execution import Execution
+    from qgjob_agent.runners.living_trees import LivingWatch
+    from qgjob_agent.runners.work import Work
 
 _POLL_SECONDS = 0.1  # where there is no pidfd: each look asks for the process too
 

@@ -7,10 +7,10 @@ import errno
 import json
 from typing import TYPE_CHECKING, Any, Self
 
-from qgjob_agent import execution_dir as names
-from qgjob_agent.execution_records import attempts_of, plan_of, record_of
-from qgjob_agent.executions import Execution
-from qgjob_agent.plain_file import put_text
+from qgjob_agent.executions import names
+from qgjob_agent.executions.execution import Execution
+from qgjob_agent.executions.records import attempts_of, plan_of, record_of
+from qgjob_agent.host.plain_file import put_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

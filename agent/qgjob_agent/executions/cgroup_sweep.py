@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from qgjob_agent import execution_dir as names
-from qgjob_agent.process_tree import own_cgroup
+from qgjob_agent.executions import names
+from qgjob_agent.host.process_tree import own_cgroup
 
 YOUNG_SECONDS = 60.0
 """A supervisor that has made its cgroup starts the command in it within that time."""

@@ -1,0 +1,1 @@
+"""What every part may ask of the host: its processes, its files, its ports."""

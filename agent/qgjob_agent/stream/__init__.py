@@ -1,0 +1,1 @@
+"""The stream to a coordinator, and the calls beside it: all of gRPC in the agent."""

@@ -19,6 +19,7 @@ ORG_PARTS = (
     "claims",
     "undoing",
     "timers",
+    "due_jobs",
     "tidy",
     "overtaken",
     "reaper",

@@ -6,6 +6,7 @@ Clients that went away are among the dead: see `bonds`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 
@@ -33,6 +34,8 @@ from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types.waiting import Promoted
 from qgjob_coordinator.telemetry import Telemetry
 
+DUE_JOBS = "due_jobs"
+"""The part that serves single jobs, as the account of damaged orgs calls it."""
 SWEEP_SECONDS = 1.0
 REGISTRY_SECONDS = 30.0
 MOST = 500
@@ -169,7 +172,7 @@ class Timers:
                     self._hub.runs_to_cancel(org_id)
             else:
                 self._bonds.forget(org_id)
-            due = await self._serve_all(org_id, due, now)
+            due = await self._serve_rested(org_id, due, now)
         except Exception:
             self._bonds.forget(org_id)
             if known is not None:
@@ -178,6 +181,16 @@ class Timers:
         coming = due.next_after(now)
         if coming is not None:
             self.due(org_id, coming)
+
+    async def _serve_rested(self, org_id: str, due: Due, now: int) -> Due:
+        """Does what is due, unless some of it could not be used lately; what comes next.
+
+        That rests by itself: were the org to rest, its bonds would not be looked at for longer than they last.
+        """
+        if self._faults.resting(DUE_JOBS, org_id) is None:
+            with contextlib.suppress(OrgDamagedError):  # told; all else was done
+                return await self._faults.guard(DUE_JOBS, org_id, self._serve_all(org_id, due, now))
+        return due
 
     async def _serve_all(self, org_id: str, due: Due, now: int) -> Due:
         """Does all that is due at `now`; what comes next. Raises what it met, when all else is done."""

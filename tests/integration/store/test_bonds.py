@@ -12,10 +12,12 @@ from qgjob_coordinator.loops.bonds import Bonds
 from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.service.calls.keeping_runs import Keeping
+from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.principal import LOCAL_ADMIN
+from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.runs import Bond
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types.submissions import BoundTo, Manner
@@ -91,6 +93,26 @@ async def test_a_client_that_is_not_heard_of_is_given_up_with_its_run(store: Sto
     await watch(1)
     assert (await marked(store), found) == ({"r1": GONE}, ["acme"])
     assert await store.runs.bonds("acme") == []
+
+
+async def test_a_client_is_given_up_although_a_job_of_its_org_can_not_be_used(
+    store: Store, raw: Redis, bonds: Bonds, clock: Clock
+) -> None:
+    """A due retry that is damaged rests for up to a minute between two tries, and a bond may be shorter."""
+    faults = OrgFaults(now=clock)
+    timers = Timers(store, Hub(), FleetReader(store), Telemetry(), bonds, faults=faults)
+    await submit(store, 1)
+    now = wall_ms()
+    late = [spec(2, not_before=now - 1)]
+    await store.jobs.submit("acme", late, [True], now - 2)
+    await store.mark_active("acme")
+    raw.hdel(f"{keys.org('acme')}j:{late[0].ulid}", "i")
+    for _ in range(int(AFTER) + 1):
+        timers._swept = float("-inf")
+        await timers.look()
+        clock.now += 1
+    assert await marked(store) == {"r1": GONE}
+    assert [aside.parts for aside in faults.damaged()] == [("due_jobs",)]
 
 
 async def test_the_shortest_bond_ends_although_looks_are_a_second_apart(store: Store, watch: Watch) -> None:

@@ -468,7 +468,18 @@ async def test_queues_that_can_not_be_compared_with_the_fleet_are_their_orgs_fau
 
 
 def test_every_part_that_serves_org_by_org_has_its_case() -> None:
-    elsewhere = {"plans", "undoing", "reports", "logs", "revoked", "adoption", "taking_over", "recalls", "health"}
+    elsewhere = {
+        "due_jobs",
+        "plans",
+        "undoing",
+        "reports",
+        "logs",
+        "revoked",
+        "adoption",
+        "taking_over",
+        "recalls",
+        "health",
+    }
     elsewhere |= {"diagnosis", "reasons", "statistics", "metrics", "artifacts"}
     assert set(CASES) | elsewhere == set(ORG_PARTS)
 
@@ -483,7 +494,7 @@ async def test_a_retry_that_can_not_be_used_keeps_back_no_other_one(bench: Bench
         bench.timers._swept = float("-inf")
         await bench.timers.look()
         assert bench.raw.zrange(delayed, 0, -1) == [spec(2).ulid]
-        assert set(bench.telemetry.org_faults) == {"timers"}, "nobody is told of it"
+        assert set(bench.telemetry.org_faults) == {"due_jobs"}, "nobody is told of it"
 
     async def served() -> bool:
         bench.timers._swept = float("-inf")
@@ -506,7 +517,7 @@ async def test_a_retry_that_can_not_be_used_keeps_back_no_deadline(bench: Bench)
     await bench.store.mark_active(DAMAGED)
     with unusable(bench.raw, "lacks a field", {spec(1).ulid}):
         assert await _timed_out(bench, 2)
-        assert set(bench.telemetry.org_faults) == {"timers"}, "nobody is told of it"
+        assert set(bench.telemetry.org_faults) == {"due_jobs"}, "nobody is told of it"
 
     async def promoted() -> bool:
         return await _timed_out(bench, 2) and not bench.raw.exists(f"{keys.org(DAMAGED)}dl")
@@ -526,7 +537,7 @@ async def test_a_job_that_can_not_be_used_keeps_back_no_other_deadline(
     await bench.store.mark_active(DAMAGED)
     with unusable(bench.raw, how, {spec(1).ulid}):
         assert await _timed_out(bench, *numbers[1:])
-        assert set(bench.telemetry.org_faults) == {"timers"}, "nobody is told of it"
+        assert set(bench.telemetry.org_faults) == {"due_jobs"}, "nobody is told of it"
     await until(lambda: _timed_out(bench, *numbers), "it never expires")
 
 

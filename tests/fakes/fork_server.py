@@ -1,9 +1,9 @@
 """`python -m tests.fakes.fork_server FD`: has imported the product, and forks a process of it for each request.
 
-A request is one message on the socket FD: JSON with `module`, `arguments`, `environ` and `folder`, and the descriptor
-of the file that takes what the process prints. The answers are messages too: `{"pid": …}` for a request, `{"ended":
-pid, "status": …}` when a process has ended, with the status as `os.waitpid` gives it. It ends with the other end of its
-socket; what it began lives on.
+A request is one message on the socket FD: JSON with `module`, `arguments`, `environ` and `folder`, and two descriptors,
+of the files that take what the process prints and what it says beside that. The answers are messages too: `{"pid": …}`
+for a request, `{"ended": pid, "status": …}` when a process has ended, with the status as `os.waitpid` gives it. It ends
+with the other end of its socket; what it began lives on.
 """
 
 from __future__ import annotations
@@ -23,6 +23,17 @@ from typing import Any
 IMPORTED = {
     "qgjob_coordinator": ("qgjob_coordinator.app", "qgjob_coordinator.processes.member"),
     "qgjob_agent": ("qgjob_agent.app",),
+    "tests.fakes.qgjob_command": (
+        "qgjob._client",
+        "qgjob.cli.app",
+        "qgjob.cli.runner",
+        "qgjob.cli.submitting",
+        "qgjob.cli.fleet_tables",
+        "qgjob.cli.job_tables",
+        "qgjob.cli.content_tables",
+        "qgjob.cli.junit_file",
+        "qgjob.cli.doctor_view",
+    ),
 }
 """The programs that can be forked, and what they import at their start."""
 MESSAGE_BYTES = 200_000
@@ -44,12 +55,13 @@ def main() -> None:
     while True:
         for ready, _ in poll.poll():
             if ready == channel.fileno():
-                message, sent, _, _ = channel.recvmsg(MESSAGE_BYTES, socket.CMSG_SPACE(4))
+                message, sent, _, _ = channel.recvmsg(MESSAGE_BYTES, socket.CMSG_SPACE(8))
                 if not message:
                     return
-                output = array.array("i", sent[0][2][:4])[0]
-                pid = _fork(json.loads(message), output, channel, living)
-                os.close(output)
+                out, err = array.array("i", sent[0][2][:8])
+                pid = _fork(json.loads(message), (out, err), channel, living)
+                os.close(out)
+                os.close(err)
                 descriptor = os.pidfd_open(pid)
                 living[descriptor] = pid
                 poll.register(descriptor, select.POLLIN)
@@ -61,7 +73,7 @@ def main() -> None:
                 channel.send(json.dumps({"ended": pid, "status": os.waitpid(pid, 0)[1]}).encode())
 
 
-def _fork(request: dict[str, Any], output: int, channel: socket.socket, living: dict[int, int]) -> int:
+def _fork(request: dict[str, Any], output: tuple[int, int], channel: socket.socket, living: dict[int, int]) -> int:
     if pid := os.fork():
         return pid
     code = 1
@@ -70,10 +82,10 @@ def _fork(request: dict[str, Any], output: int, channel: socket.socket, living: 
         for descriptor in living:
             os.close(descriptor)
         nothing = os.open(os.devnull, os.O_RDONLY)
-        for descriptor, place in ((nothing, 0), (output, 1), (output, 2)):
+        for descriptor, place in ((nothing, 0), (output[0], 1), (output[1], 2)):
             os.dup2(descriptor, place)
-        os.close(nothing)
-        os.close(output)
+        for descriptor in (nothing, *output):
+            os.close(descriptor)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)

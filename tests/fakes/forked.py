@@ -38,15 +38,21 @@ class Process(Protocol):
     def kill(self) -> None: ...
 
 
-def begin(command: Sequence[str], environ: Mapping[str, str], folder: Path, log: IO[bytes]) -> Process:
-    """Starts the command with its output in the log: forked if it is a program of the product, else by itself."""
+def begin(
+    command: Sequence[str], environ: Mapping[str, str], folder: Path, log: IO[bytes], errors: IO[bytes] | None = None
+) -> Process:
+    """Starts the command with its output in the log: forked if it is a program of the product, else by itself.
+
+    `errors` takes what it says beside that, if that is not the log too.
+    """
+    errors = errors or log
     known = list(command[:2]) == [sys.executable, "-m"] and command[2] in IMPORTED
     if known and sys.platform == "linux":
         server = _server()
         if environ.get(PATH) == server.path:  # else it imports something else
-            return server.begin(command[2], command[3:], environ, folder, log)
+            return server.begin(command[2], command[3:], environ, folder, (log, errors))
     return subprocess.Popen(
-        list(command), env=dict(environ), cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        list(command), env=dict(environ), cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=errors
     )
 
 
@@ -64,10 +70,15 @@ class _Server:
         atexit.register(self._end)
 
     def begin(
-        self, module: str, arguments: Sequence[str], environ: Mapping[str, str], folder: Path, log: IO[bytes]
+        self,
+        module: str,
+        arguments: Sequence[str],
+        environ: Mapping[str, str],
+        folder: Path,
+        output: tuple[IO[bytes], IO[bytes]],
     ) -> Process:
         request = {"module": module, "arguments": list(arguments), "environ": dict(environ), "folder": str(folder)}
-        files = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [log.fileno()]))]
+        files = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file.fileno() for file in output]))]
         self._channel.sendmsg([json.dumps(request).encode()], files)
         while (pid := self._hear()) is None:
             pass

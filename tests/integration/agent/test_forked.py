@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes import command_line
 from tests.fakes.coordinator_stub import CoordinatorStub
 from tests.fakes.forked import PATH, Process, begin
 from tests.fakes.program import processes_of
@@ -48,6 +49,14 @@ def test_it_exits_with_its_code_and_prints_into_its_log(start: Begin, tmp_path: 
 def test_it_has_no_setting_but_those_it_is_given(start: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DRAIN_SECONDS", "soon")
     assert start("--check").wait(60.0) == 0
+
+
+async def test_a_command_s_words_beside_its_answer_are_kept_apart(tmp_path: Path) -> None:
+    version, wrong = await command_line.qgjob(tmp_path, "--version"), await command_line.qgjob(tmp_path, "status", "x")
+    assert (version.code, version.err) == (0, "")
+    assert version.out.startswith("qgjob ")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert "is not a job id" in wrong.err
 
 
 async def test_it_hears_signals_and_is_found_by_its_folder(start: Begin, tmp_path: Path) -> None:

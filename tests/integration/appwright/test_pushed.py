@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import sys
 import uuid
 from pathlib import Path
 from typing import Any
@@ -16,10 +13,11 @@ from examples.appwright_demo.cloud import Cloud
 from examples.appwright_demo.fakes import AdbServer, Sizes
 from examples.appwright_demo.product import Product
 from examples.appwright_demo.suite import ORG, VERSIONS, Project
+from tests.fakes import command_line
 from tests.fakes.adb_provider import NEEDS_ADB, NO_ADB
 from tests.fakes.appwright_packages import cache
 
-QGJOB = Path(sys.executable).parent / "qgjob"
+LONGEST_SECONDS = 330.0
 NPMRC = "ignore-scripts=true\nprefer-offline=true\n"
 """What is packed with the suite. Its packages are in npm's cache since the other suites' were installed."""
 CACHE_MB = 500
@@ -34,12 +32,10 @@ test("is greeted", async ({ device }) => {
 
 async def qgjob(product: Product, folder: Path, *words: str) -> str:
     """What it printed."""
-    env = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "QGJOB_COORDINATOR": product.stack.address(0)}
-    env |= {"QGJOB_ORG_ID": ORG, "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
-    process = await asyncio.create_subprocess_exec(str(QGJOB), *words, cwd=folder, env=env, stdout=-1, stderr=-1)
-    out, err = await process.communicate()
-    assert process.returncode == 0, (out, err)
-    return out.decode()
+    where = {"QGJOB_COORDINATOR": product.stack.address(0), "QGJOB_ORG_ID": ORG}
+    done = await command_line.qgjob(folder, *words, seconds=LONGEST_SECONDS, **where)
+    assert done.code == 0, done
+    return done.out
 
 
 async def run(product: Product, folder: Path, target: str) -> dict[str, Any]:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import shutil
-import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from qgjob import ArtifactKind, AsyncClient, Job, JobSpec, Outcome
+from tests.fakes import command_line
 from tests.fakes.agent_process import AgentProcess
 from tests.fakes.coordinator_process import CoordinatorProcess
 from tests.fakes.store_process import StoreProcess
 
-QGJOB = Path(sys.executable).parent / "qgjob"
 TEST = """
 echo "this is attempt $QGJOB_ATTEMPT"
 cd "$QGJOB_OUTPUT_DIR"
@@ -46,12 +43,8 @@ async def text(client: AsyncClient, job: Job, attempt: int, name: str) -> str:
     return b"".join([piece async for piece in client.fetch_artifact(job.job_id, attempt, name)]).decode()
 
 
-async def qgjob(target: str, *arguments: str, **environ: str) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        QGJOB, *arguments, f"--coordinator={target}", stdout=-1, stderr=-1, env={**os.environ, **environ}
-    )
-    out, err = await process.communicate()
-    return process.returncode or 0, out.decode(), err.decode()
+async def qgjob(folder: Path, target: str, *arguments: str, **environ: str) -> command_line.Done:
+    return await command_line.qgjob(folder, *arguments, f"--coordinator={target}", **environ)
 
 
 async def reported_by_the_command_line(target: str, folder: Path) -> None:
@@ -60,9 +53,8 @@ async def reported_by_the_command_line(target: str, folder: Path) -> None:
     tests = ("--test=login.sh", "--test=cart.sh", "--env=KEY=hunter2-hunter2", "--max-retries=1")
     where = (f"--artifacts={files}", f"--junit={first}", "--ci=github")
     run = ("--org-id=acme", "--run-id=nightly")
-    code, out, err = await qgjob(
-        target, "run", *run, "--app-version-id=v1", *tests, *where, "-o", "json", GITHUB_STEP_SUMMARY=str(summary)
-    )
+    run_tests = ("run", *run, "--app-version-id=v1", *tests, *where, "-o", "json")
+    code, out, err = await qgjob(folder, target, *run_tests, GITHUB_STEP_SUMMARY=str(summary))
     assert (code, json.loads(out)["count"]) == (0, 2), err
     assert [line.partition("::")[0] + line[2:9] for line in err.splitlines() if line.startswith("::")] == [
         "warning"
@@ -80,11 +72,11 @@ async def reported_by_the_command_line(target: str, folder: Path) -> None:
         [("opens", []), ("logs in", ["failure", "rerunFailure"])] * 2
         + [(test, ["flakyFailure"]) for test in ("login.sh", "cart.sh")]
     )
-    code, out, err = await qgjob(target, "report", *run, f"--junit={folder / 'second.xml'}", "-o", "json")
+    code, out, err = await qgjob(folder, target, "report", *run, f"--junit={folder / 'second.xml'}", "-o", "json")
     told = json.loads(out)
     assert (code, [test["end"] for test in told["tests"]]) == (0, ["flaky", "flaky"])
     assert sorted((folder / "second.xml").read_text()) == sorted(first.read_text())
-    code, out, err = await qgjob(target, "report", "--org-id=acme", "--run-id=none")
+    code, out, err = await qgjob(folder, target, "report", "--org-id=acme", "--run-id=none")
     assert (code, out, "org acme has no jobs in run none" in err) == (5, "", True)
 
 
@@ -134,7 +126,7 @@ async def test_what_a_test_leaves_comes_after_its_verdict_whatever_happens_meanw
 
             with store.client() as raw:  # as after an hour
                 raw.delete(*raw.keys("qg:o:*}:lg:*"))
-            code, out, err = await qgjob(coordinator.target, "logs", job.job_id)
+            code, out, err = await qgjob(tmp_path, coordinator.target, "logs", job.job_id)
             assert (code, out, "attempt 2, from its evidence" in err) == (0, "this is attempt 2\n", True)
 
             # Another life of the coordinator, whose blob store was emptied.

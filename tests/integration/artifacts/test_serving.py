@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,11 @@ from qgjob import Artifact, ArtifactKind, AsyncClient, Client, JobSpec, NotFound
 from qgjob.cli.evidence import place_of
 from qgjob_proto.v1 import artifacts_pb2 as pb
 from qgjob_proto.v1 import artifacts_pb2_grpc
+from tests.fakes import command_line
 from tests.fakes.coordinator_process import CoordinatorProcess
 from tests.fakes.error_details import error_field
 from tests.fakes.store_process import StoreProcess
 
-QGJOB = Path(sys.executable).parent / "qgjob"
 LOG, FILM = b"a line\n" * 100, bytes(range(256)) * 5000
 FILES = {"log.txt": (pb.ARTIFACT_KIND_LOG, LOG), "video/film.webm": (pb.ARTIFACT_KIND_VIDEO, FILM)}
 CHUNK = 200_000
@@ -97,12 +96,6 @@ async def refused(stub: Any, *requests: pb.PushArtifactsRequest) -> tuple[str, s
     return raised.value.code().name, error_field(raised.value), raised.value.details() or ""
 
 
-async def qgjob(*arguments: str) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(QGJOB, *arguments, stdout=-1, stderr=-1)
-    out, err = await process.communicate()
-    return process.returncode or 0, out.decode(), err.decode()
-
-
 async def test_a_push_is_listed_and_fetched_by_clients_and_the_command_line(
     client: AsyncClient, served: CoordinatorProcess, stub: Any, job_id: str, tmp_path: Path
 ) -> None:
@@ -129,24 +122,24 @@ async def test_a_push_is_listed_and_fetched_by_clients_and_the_command_line(
 
     where = f"--coordinator={served.target}"
     run = (f"--org-id={job_id.partition('~')[0]}", "--run-id=run-1")
-    code, out, err = await qgjob("artifacts", "ls", *run, "-o", "json", where)
+    code, out, err = await command_line.qgjob(tmp_path, "artifacts", "ls", *run, "-o", "json", where)
     listed = json.loads(out)
     assert (code, err, listed["count"], listed["omissions"][0]["files"]) == (0, "", 2, 2)
     assert listed["artifacts"][0] == page.artifacts[0].to_dict()
-    code, out, err = await qgjob("artifacts", "ls", job_id, "--kind=video", where)
+    code, out, err = await command_line.qgjob(tmp_path, "artifacts", "ls", job_id, "--kind=video", where)
     assert code == 0
     assert "film.webm" in out
     assert "log.txt" not in out
     assert "attempt 1: 2 files (5.0 MB) were left out: more than 200 MB" in err
     for count in (2, 0):  # the second time all is there
-        code, out, err = await qgjob("artifacts", "get", *run, f"--to={tmp_path}", where)
+        code, out, err = await command_line.qgjob(tmp_path, "artifacts", "get", *run, f"--to={tmp_path}", where)
         assert (code, f"{count} of 2 files were fetched" in err) == (0, True)
     assert (tmp_path / job_id / "1" / "video" / "film.webm").read_bytes() == FILM
     assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["film.webm", "log.txt"]
     for command in (["ls"], ["get", f"--to={tmp_path / 'none'}"]):
-        code, _, err = await qgjob("artifacts", *command, job_id, "--kind=screenshot", where)
+        code, _, err = await command_line.qgjob(tmp_path, "artifacts", *command, job_id, "--kind=screenshot", where)
         assert (code, err.splitlines()[-1]) == (0, "no files: none of the 2 is what --kind and --name ask for")
-    code, _, err = await qgjob("artifacts", "ls", job_id, "--run-id=run-1", where)
+    code, _, err = await command_line.qgjob(tmp_path, "artifacts", "ls", job_id, "--run-id=run-1", where)
     assert (code, "name jobs, or a run with --run-id; not both" in err) == (2, True)
 
 

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import itertools
 import json
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from qgjob import AsyncClient, Client, ConflictError, InvalidError, JobSpec, Pus
 from qgjob_proto.v1 import agent_pb2, builds_pb2_grpc
 from qgjob_proto.v1 import builds_pb2 as pb
 from qgjob_proto.v1 import types_pb2 as types
-from tests.fakes import packages
+from tests.fakes import command_line, packages
 from tests.fakes.coordinator_process import CoordinatorProcess
 from tests.fakes.error_details import error_field
 from tests.fakes.plain_http import NO_TLS
@@ -30,7 +29,6 @@ from tests.fakes.s3_server import BUCKET, S3Server
 from tests.fakes.store_process import StoreProcess
 from tests.fakes.waiting import until
 
-QGJOB = Path(sys.executable).parent / "qgjob"
 SMALL, APK, OTHER = packages.apk(), packages.apk(packages.noise(3_000_000)), packages.apk(packages.noise(3_000_000, 2))
 CHUNK = 200_000
 
@@ -324,20 +322,8 @@ def a_moment_ago() -> int:
     return time.time_ns() // 1_000_000
 
 
-async def qgjob(served: CoordinatorProcess, folder: Path, *arguments: str) -> tuple[int, str, str]:
-    env = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "QGJOB_COORDINATOR": served.target}
-    env |= {name: value for name, value in served.environ.items() if name == "PYTHONPATH"}
-    process = await asyncio.create_subprocess_exec(
-        str(QGJOB),
-        "builds",
-        *arguments,
-        cwd=folder,
-        env=env,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    return process.returncode or 0, out.decode(), err.decode()
+async def qgjob(served: CoordinatorProcess, folder: Path, *arguments: str) -> command_line.Done:
+    return await command_line.qgjob(folder, "builds", *arguments, QGJOB_COORDINATOR=served.target)
 
 
 async def test_the_command_line_pushes_and_lists(served: CoordinatorProcess, org: str, tmp_path: Path) -> None:

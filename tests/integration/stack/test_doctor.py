@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,13 +18,13 @@ from qgjob.cli.doctor_findings import Told, judge, worst
 from qgjob.cli.doctoring import visit_all
 from qgjob.cli.settings import Settings
 from qgjob_coordinator.store import keys
+from tests.fakes import command_line
 from tests.fakes.coordinator_process import CoordinatorProcess
 from tests.fakes.raw_agent import PROTOCOL_VERSION, RawAgent
 from tests.fakes.store_process import StoreProcess
 from tests.fakes.waiting import until
 
 OK, NOTE, WARNING, PROBLEM = FindingLevel
-QGJOB = [sys.executable, "-c", "import sys; from qgjob.cli import main; sys.exit(main())"]
 TIMES = {"HEARTBEAT_SECONDS": 0.2, "SESSION_TIMEOUT_SECONDS": 0.8, "LEASE_SECONDS": 3.0}
 VERSION = "0.1.0"
 
@@ -79,21 +76,13 @@ async def becomes(
     return told
 
 
-def run_doctor(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command as people run it."""
-    keep = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
-    return subprocess.run(
-        [*QGJOB, "doctor", *arguments], cwd=folder, env=keep, capture_output=True, text=True, timeout=60, check=False
-    )
-
-
 async def test_a_sound_system_passes_and_every_check_says_something(own: CoordinatorProcess, tmp_path: Path) -> None:
     async with RawAgent(own.target, "raw-1") as agent:
         agent.ahead_ms = 0
         await agent.hello(version=VERSION)
-        done = await asyncio.to_thread(run_doctor, tmp_path, f"--coordinator={own.target}", "-o", "json")
-        assert (done.returncode, done.stderr) == (0, "")
-        told = json.loads(done.stdout)
+        done = await command_line.qgjob(tmp_path, "doctor", f"--coordinator={own.target}", "-o", "json")
+        assert (done.code, done.err) == (0, "")
+        told = json.loads(done.out)
         assert told["level"] != "problem"
         assert told["count"] == len(told["findings"])
         assert list(told["findings"][0]) == ["check", "level", "subject", "coordinator", "found", "advice"]
@@ -110,12 +99,12 @@ async def test_a_policy_that_was_made_wrong_is_a_problem_with_its_cure(
 ) -> None:
     with own_store.client() as redis:
         redis.config_set("maxmemory-policy", "allkeys-lru")
-    done = await asyncio.to_thread(run_doctor, tmp_path, f"--coordinator={own.target}")
-    assert done.returncode == 1
-    first, *rest = done.stdout.splitlines()
+    done = await command_line.qgjob(tmp_path, "doctor", f"--coordinator={own.target}")
+    assert done.code == 1
+    first, *rest = done.out.splitlines()
     assert first.startswith("problem store.")
-    assert "store.eviction" in done.stdout
-    assert "-> run CONFIG SET maxmemory-policy noeviction" in done.stdout
+    assert "store.eviction" in done.out
+    assert "-> run CONFIG SET maxmemory-policy noeviction" in done.out
     assert rest[-1].endswith(" ok")
     with own_store.client() as redis:
         redis.config_set("maxmemory-policy", "noeviction")

@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import html
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
 from qgjob import AsyncClient, Outcome
-from tests.fakes import packages
+from tests.fakes import command_line, packages
 from tests.fakes.apple_provider import SIM
 from tests.fakes.stack import PATIENT, AgentPlan, Stack
 from tests.fakes.waiting import DEADLINE_SECONDS, until
 from tests.fakes.xcrun import SimulatorState, Xcode
 from tests.integration.stack.specs import command
 
-QGJOB = str(Path(sys.executable).parent / "qgjob")
 
-
-async def qgjob(stack: Stack, folder: Path, *arguments: str) -> tuple[int | None, Any, str]:
+async def qgjob(stack: Stack, folder: Path, *arguments: str) -> tuple[int, Any, str]:
     """What a command exits with, prints as JSON, and says beside that."""
-    environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "QGJOB_COORDINATOR": stack.address(0)}
-    process = await asyncio.create_subprocess_exec(
-        QGJOB, *arguments, "--org-id=acme", "-o", "json",
-        cwd=folder, env=environ, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        async with asyncio.timeout(2 * DEADLINE_SECONDS):
-            out, err = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return process.returncode, json.loads(out), err.decode()
+    where = ("--org-id=acme", "-o", "json")
+    done = await command_line.qgjob(folder, *arguments, *where, QGJOB_COORDINATOR=stack.address(0))
+    return done.code, json.loads(done.out), done.err
 
 
 async def test_a_run_whose_version_has_no_build_for_any_device_ends_and_says_what_to_push(tmp_path: Path) -> None:

@@ -5,10 +5,7 @@ By command line, gRPC and REST, against two coordinators; the agent is at home a
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,12 +17,11 @@ import pytest
 import pytest_asyncio
 
 from qgjob import AsyncClient, ErrorClass, JobSpec, JobStatus, Outcome, PendingCode, Requirements
+from tests.fakes import command_line
 from tests.fakes.plain_http import NO_TLS
 from tests.fakes.stack import PATIENT, AgentPlan, Stack
 from tests.integration.stack.specs import reach, simulated
 
-QGJOB = str(Path(sys.executable).parent / "qgjob")
-COMMAND_SECONDS = 30
 AGENT = """
 [[devices]]
 udid = "a"
@@ -64,25 +60,10 @@ class Lab:
 
     async def qgjob(self, *arguments: str, code: int = 0, at: int = 0) -> str:
         """What a command printed; it must exit with `code`."""
-        environ = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.folder),
-            "QGJOB_COORDINATOR": self.stack.address(at),
-            "QGJOB_ORG_ID": "acme",
-        }
-        process = await asyncio.create_subprocess_exec(
-            QGJOB, *arguments,
-            cwd=self.folder, env=environ, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        try:
-            async with asyncio.timeout(COMMAND_SECONDS):
-                out, err = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        assert process.returncode == code, f"{arguments}: {out.decode()}{err.decode()}"
-        return out.decode()
+        settings = {"QGJOB_COORDINATOR": self.stack.address(at), "QGJOB_ORG_ID": "acme"}
+        done = await command_line.qgjob(self.folder, *arguments, **settings)
+        assert done.code == code, f"{arguments}: {done.out}{done.err}"
+        return done.out
 
     async def json(self, *arguments: str, code: int = 0, at: int = 0) -> Any:
         """The same as JSON."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,12 +10,12 @@ import psutil
 import pytest
 
 from qgjob import AsyncClient, ErrorClass, JobSpec, JobStatus, Outcome
+from tests.fakes import command_line
 from tests.fakes.agent_process import AgentProcess
 from tests.fakes.coordinator_process import CoordinatorProcess
 from tests.fakes.store_process import StoreProcess
 from tests.fakes.waiting import until
 
-QGJOB = Path(sys.executable).parent / "qgjob"
 PACKAGE = {"package.json": '{"dependencies": {"x": "1"}}', "package-lock.json": '{"packages": {}}'}
 
 
@@ -43,13 +41,8 @@ async def lab(tmp_path: Path) -> AsyncIterator[tuple[CoordinatorProcess, AgentPr
         store.stop()
 
 
-async def qgjob(served: CoordinatorProcess, folder: Path, *arguments: str) -> tuple[int, str, str]:
-    env = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "QGJOB_COORDINATOR": served.target, "QGJOB_ORG_ID": "acme"}
-    env |= {name: value for name, value in served.environ.items() if name == "PYTHONPATH"}
-    words = (str(QGJOB), *arguments)
-    process = await asyncio.create_subprocess_exec(*words, cwd=folder, env=env, stdout=-1, stderr=-1)
-    out, err = await process.communicate()
-    return process.returncode or 0, out.decode(), err.decode()
+async def qgjob(served: CoordinatorProcess, folder: Path, *arguments: str) -> command_line.Done:
+    return await command_line.qgjob(folder, *arguments, QGJOB_COORDINATOR=served.target, QGJOB_ORG_ID="acme")
 
 
 async def test_tests_run_in_the_suite_that_came_with_them(

@@ -1,4 +1,4 @@
-"""Four coordinators on one port: whichever a connection reaches serves everything; their parent keeps them alive."""
+"""Several coordinators on one port: whichever a connection reaches serves everything; their parent keeps them alive."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.fakes.waiting import until
 from tests.integration.stack.conftest import keeps_promises
 from tests.integration.stack.specs import command, holding, pids, pinned, reach, running, simulated
 
-PROCESSES = 4
+PROCESSES = 3
 HUNG_SECONDS = 4.0
 EXIT_FAILED = 1
 EXIT_USAGE = 2

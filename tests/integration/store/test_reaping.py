@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.loops import reaper as reaper_module
+from qgjob_coordinator.loops import sweeping
 from qgjob_coordinator.loops.reaper import Reaper
 from qgjob_coordinator.loops.sweeping import AGENTS_AT_ONCE, CALLS_AT_ONCE
 from qgjob_coordinator.model.enums import Status
@@ -404,6 +405,7 @@ async def test_what_died_last_is_swept_before_what_was_closed_long_ago(
     store: Store, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await closed_of_before(store, 20, ["acme"])
+    monkeypatch.setattr(sweeping, "AGENTS_AT_ONCE", 1)  # else several are under way, and any may be the first to write
     late = ["fresh-2", "fresh-3", "fresh-1"]  # the last one first; of several, since the store tells them in any order
     jobs = []
     for hours, agent_id in enumerate(reversed(late), 1):

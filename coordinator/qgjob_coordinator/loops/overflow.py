@@ -126,7 +126,7 @@ class Overflow:
         async def read(ulids: Sequence[str]) -> None:
             jobs = await self._store.reads.get(org_id, ulids)
             places = await self._store.reads.positions(org_id, ulids)
-            found.extend(_waits(*row) for row in zip(ulids, jobs, places, strict=True))
+            found.extend([_waits(*row) for row in zip(ulids, jobs, places, strict=True)])  # all of them, or none
 
         ulids = await self._store.reads.due_overflows(org_id, wall_ms(), MOST)
         halving = Halving(read, of_jobs(self._store.reads, org_id, lambda ulid: [ulid]))

@@ -176,3 +176,29 @@ async def test_one_org_that_is_damaged_keeps_no_other_waiting(store: Store, raw:
         loop.due(org_id)
     await loop.round()
     assert await targets(store, 1, org_id="globex") == [Target.BROWSERSTACK]
+
+
+@pytest.mark.parametrize(("right", "wrong"), [('"a":"v1"', '"a":5'), ('"p":', '"b":"soon","p":')])
+async def test_a_job_whose_content_is_of_another_type_has_no_other_one_moved_twice(
+    right: str, wrong: str, store: Store, raw: Redis
+) -> None:
+    """It is read, and can't be judged. A group that was left twice by a job is gone, with those that wait in it."""
+    await scenes.submit(store, *(overflowing(n) for n in (1, 2, 3, 4)), spec(5), now=wall_ms() - LATE)
+    content = "qg:o:{acme}:d:" + spec(3).ulid
+    kept = str(raw.get(content))
+    raw.set(content, kept.replace(right, wrong))
+    assert raw.get(content) != kept
+    loop = coordinator(store, CLOUD)
+    loop.due("acme")
+    await loop.round()
+    raw.set(content, kept)
+    waiting = [q for group in (await store.snapshots.org("acme", 8)).groups for q in group.queues]
+    assert sum(q.waiting for q in waiting) == 5, "no plan sees them any more"
+    assert audit(raw) == []
+    assert await targets(store, 1, 2, 3, 4, 5) == [
+        Target.BROWSERSTACK,
+        Target.BROWSERSTACK,
+        Target.EMULATOR,
+        Target.BROWSERSTACK,
+        Target.EMULATOR,
+    ]

@@ -176,13 +176,11 @@ async def test_a_record_that_lacks_what_each_job_has_changes_nothing_of_another_
 
 
 @pytest.mark.parametrize(("field", "value"), [("s", "?"), ("s", "s"), ("s", "r"), ("l", "no lease")])
-@pytest.mark.parametrize("case", ["claim", "promote"])
-async def test_a_job_that_can_not_be_used_keeps_its_place_until_it_is_mended(
-    case: str, field: str, value: str, store: Store, raw: Redis
+async def test_a_job_that_can_not_be_used_waits_for_its_time_until_it_is_mended(
+    field: str, value: str, store: Store, raw: Redis
 ) -> None:
-    """On its queue, or among those that wait for a time: it was taken for one that does not wait there."""
-    prepare, call = CASES[case]
-    await prepare(store)
+    """It was taken for one that does not wait."""
+    await delayed(store)
     broken = JOBS[1].ulid
     record = f"{keys.org('acme')}j:{broken}"
     kept = raw.dump(record)
@@ -190,18 +188,11 @@ async def test_a_job_that_can_not_be_used_keeps_its_place_until_it_is_mended(
     assert await store.reads.unusable("acme", [job.ulid for job in JOBS]) == {broken}
     before = state(raw)
     with pytest.raises(ResponseError, match="a record lacks what each job has"):
-        await call(store)
+        await promote(store)
     assert state(raw) == before
     raw.restore(record, 0, kept, replace=True)
-    await call(store)
+    await promote(store)
     assert audit(raw) == []
-
-
-async def test_what_a_job_that_passed_has_of_its_lease_is_nothing_to_a_claim(store: Store, raw: Redis) -> None:
-    await started(store)
-    await finish(store)
-    raw.hset(f"{keys.org('acme')}j:{JOBS[0].ulid}", "l", "no lease")
-    assert not (await scenes.claim(store, JOBS[0], (JOBS[0].ulid, "late"))).grants
 
 
 @pytest.mark.parametrize(("field", "value"), [("i", "?"), ("n", "x"), ("n", "0000007"), ("n", "9" * 18)])

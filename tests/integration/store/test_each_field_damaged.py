@@ -253,10 +253,12 @@ def never_taken(case: str, raw: Redis) -> set[str]:
     record = raw.hgetall(f"{ORG}j:{BAD.ulid}")
     if case == "submit again":
         return {"h lacks"}
-    found = {"s lacks", "s garbled"}
+    found = {"s lacks"}
     if case != "progress":
         parts = 1 if case == "start" else 4  # it reads where the job counts, and nothing else
         found |= {"i lacks", "i garbled"} | {f"part {n} of i garbled" for n in range(parts)}
+    if case != "claim":
+        found.add("s garbled")
     if "l" in record and record["s"] != "c" and not case.startswith("submit"):
         found |= {"n lacks", "l garbled"}
         if record["s"] in ("s", "r"):

@@ -55,8 +55,7 @@ while at <= #ARGV do
       local v = given[ulid] or call('HMGET', P .. 'j:' .. ulid, 's', 'i', 'l', 'n', 'v', 'nb', 'sb', 'av', 'r', 'ar')
       local attempt = 0
       local of, order, _, _, x = parts_of(v[2] or '')
-      if (not v[1]) ~= (not of) or of and not STATES[v[1]] then damaged() end
-      check_lease(v[1], v[3])
+      if (not v[1]) ~= (not of) then damaged() end
       -- A queued job is on its queue unless it waits for a time, or for the end of a lease.
       if v[1] == 'q' and not v[3] and not v[6] and of == gid then
         if quota >= 0 and held >= quota then

@@ -11,7 +11,12 @@ for _, ulid in ipairs(due) do
   if not stay[ulid] then
     local v = call('HMGET', P .. 'j:' .. ulid, 's', 'l', 'i', 'sb', 'av', 'v', 'n')
     if (v[1] or v[3]) and not (STATES[v[1]] and parts_of(v[3] or '') and tonumber(v[7] or 0)) then damaged() end
-    check_lease(v[1], v[2])
+    -- A lease that can't be read, or none where there is to be one: it would be taken for one that does not wait.
+    if v[2] then
+      if not lease_of(v[2]) then damaged() end
+    elseif STATES[v[1]] == 1 then
+      damaged()
+    end
     v[8] = ulid
     jobs[#jobs + 1] = v
   end

@@ -169,14 +169,6 @@ local EXPECTED = '^(%d+!?) %d+ %d+$'
 local function lease_of(text) return string.match(text, '^(%d+) (%S+) (%S+) (%S+) (%d+)$') end
 -- Who holds it: token agent device. To take out the rest too makes two texts that nobody reads.
 local function holder_of(text) return string.match(text, '^%S+ (%S+) (%S+) (%S+) ') end
--- That a job's lease, or that it has none, goes with its status: else it would be taken for one that does not wait.
-local function check_lease(status, lease)
-  if lease and status ~= 'c' then
-    if not lease_of(lease) then damaged() end
-  elseif STATES[status] == 1 then
-    damaged()
-  end
-end
 
 -- Puts a ready job on its queue.
 local function enqueue(ulid, gid, sig, priority, order, x)

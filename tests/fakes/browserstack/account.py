@@ -10,18 +10,30 @@ from typing import Any
 
 USER, KEY = "lab_user_x1", "S3cretAccessKey77"
 ALL_BUSY = (
-    "[BROWSERSTACK_ALL_PARALLELS_IN_USE] All parallel tests are currently in use, including the queued tests. "
+    "[BROWSERSTACK_QUEUE_SIZE_EXCEEDED] All parallel tests are currently in use, including the queued tests. "
     "Please wait to finish or upgrade your plan to add more sessions."
 )
+NO_APP = (
+    "[BROWSERSTACK_INVALID_APP_CAP] The app_url/ custom_id/ shareable_id specified in the 'app' capability in your "
+    "test script is invalid. Please update the 'app' capability with a valid value and try again."
+)
+SPENT = "Automate testing time expired."
+WORDS = {
+    403: "Access to API denied. Email to support@browserstack.com for access.",
+    422: "[BROWSERSTACK_APP_UNZIP_FAILED] Invalid app: The unzip of your app failed.",
+    429: "403 Forbidden (Rate Limit Exceeded)\n",
+}
+"""Of what a test has refused; else it is a fault of theirs."""
 
 
 class RestError(Exception):
-    """An answer that is none of success."""
+    """An answer that refuses, a hub's also with a status of success. `plain`: it is words alone, and no JSON."""
 
-    def __init__(self, status: int, message: str, retry_after: int | None = None) -> None:
+    def __init__(self, status: int, message: str, retry_after: int | None = None, *, plain: bool = False) -> None:
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after
+        self.plain = plain
 
 
 @dataclass(slots=True)
@@ -29,7 +41,8 @@ class Control:
     """What a test sets. `refuse` is what the next calls whose path holds a word are answered with: word -> statuses.
 
     `not_ready` is how often a video is answered with 403 before it is there. `accepted_then_500` uploads are taken and
-    answered with 500. `unheard` sessions begin, and whoever asked for them hears nothing.
+    answered with 500. `unheard` sessions begin, and whoever asked for them hears nothing. `refused_as` is the status
+    with which the hub refuses a session, `limited_as` that of too many requests. `spent`: the plan is used up.
     """
 
     most: int = 2
@@ -42,6 +55,9 @@ class Control:
     not_ready: int = 0
     accepted_then_500: int = 0
     unheard: int = 0
+    refused_as: int = 200
+    limited_as: int = 429
+    spent: bool = False
     end_status: str = "done"
     refuse: dict[str, list[int]] = field(default_factory=dict)
 
@@ -96,18 +112,17 @@ class Account:
     def check(self, path: str, *, known: bool) -> None:
         """Counts a call, and refuses one of nobody who is `known`, or where a test wants that."""
         if not known:
-            raise RestError(401, "Authorization failed")
+            hub = path.startswith("/wd/hub")
+            raise RestError(401, "Authorization required" if hub else "HTTP Basic: Access denied.\n", plain=True)
         self.asked[path.rsplit("/", 1)[-1].partition("?")[0] if "session/" not in path else "command"] += 1
         for word, statuses in self.control.refuse.items():
             if word in path and statuses:
                 status = statuses.pop(0)
-                words = {
-                    401: "Authorization failed",
-                    403: "Access denied",
-                    422: "Invalid file",
-                    429: "Too many requests",
-                }
-                raise RestError(status, words.get(status, "Internal error"), self.control.retry_after)
+                if status == 401:
+                    self.check(path, known=False)
+                told = self.control.limited_as if status == 429 else status
+                words = WORDS.get(status, "Internal server error")
+                raise RestError(told, words, self.control.retry_after, plain=status == 429)
 
     def upload(self, data: bytes, custom_id: str | None) -> dict[str, str]:
         """Takes a build; the address that it gives is random, as theirs is."""
@@ -119,12 +134,18 @@ class Account:
         self.apps.append(app)
         if self.control.accepted_then_500 > 0:
             self.control.accepted_then_500 -= 1
-            raise RestError(500, "Internal error")
+            raise RestError(500, "Internal server error")
         return app
 
     def recent(self, custom_id: str) -> Any:
         """The uploaded apps with an id, the latest first; an id that nobody used has no list."""
-        found = [app for app in reversed(self.apps) if app.get("custom_id") == custom_id]
+        found = [
+            {"app_name": "app.apk", "app_version": "1.0", "uploaded_at": "2026-01-02 03:04:05 UTC"}
+            | app
+            | {"app_id": app["app_url"].removeprefix("bs://")}
+            for app in reversed(self.apps)
+            if app.get("custom_id") == custom_id
+        ]
         return found or {"message": "No results found"}
 
     def open(self, capabilities: dict[str, Any], who: str = "") -> CloudSession:
@@ -133,12 +154,14 @@ class Account:
             self.violations += 1
         if self.running >= self.control.most:
             self.refused_full += 1
-            raise RestError(422, ALL_BUSY)
+            raise RestError(self.control.refused_as, ALL_BUSY)
+        if self.control.spent:
+            raise RestError(self.control.refused_as, SPENT)
         app = capabilities.get("appium:app")
         if app not in {each["app_url"] for each in self.apps}:
-            raise RestError(422, f"Could not find app {app}: invalid app_url")
+            raise RestError(self.control.refused_as, NO_APP)
         if not capabilities.get("bstack:options", {}).get("deviceName"):
-            raise RestError(422, "deviceName is missing")
+            raise RestError(self.control.refused_as, "[BROWSERSTACK_NO_DEVICE_SPECIFIED] deviceName is missing")
         session = CloudSession(f"{next(self._numbers):040x}", capabilities, who)
         self.sessions[session.session_id] = session
         self.most_at_once = max(self.most_at_once, self.running)

@@ -95,10 +95,10 @@ class BrowserStack:
             return 200, ["content-type: application/json"], json.dumps(told).encode()
         except RestError as error:
             extra = [] if error.retry_after is None else [f"retry-after: {error.retry_after}"]
-            text = (
-                {"value": {"error": "session not created", "message": str(error)}} if in_hub else {"error": str(error)}
-            )
-            return error.status, extra, json.dumps(text).encode()
+            if error.plain:
+                return error.status, [*extra, "content-type: text/plain; charset=utf-8"], str(error).encode()
+            refused = {"value": {"message": str(error), "error": []}, "sessionId": "", "status": 13}
+            return error.status, extra, json.dumps(refused if in_hub else {"error": str(error)}).encode()
         except HubError as error:
             return error.status, [], json.dumps({"value": {"error": error.error, "message": str(error)}}).encode()
 
@@ -120,7 +120,7 @@ class BrowserStack:
             custom_id = parts.get("custom_id")
             return account.upload(parts["file"], None if custom_id is None else custom_id.decode())
         if path.partition("?")[0] == "/app-automate/builds.json":
-            return [{"automation_build": {"name": name, "hashed_id": name.encode().hex()}} for name in account.builds()]
+            return [{"automation_build": self._build(name)} for name in account.builds()]
         if (match := _BUILD.match(path)) is not None:
             return [
                 {"automation_session": self._session("GET", session_id, b"")}
@@ -130,6 +130,11 @@ class BrowserStack:
         if (match := _SESSION.fullmatch(path)) is not None:
             return {"automation_session": self._session(method, match[1], body)}
         raise RestError(404, f"no {path}")
+
+    def _build(self, name: str) -> dict[str, Any]:
+        build_id = name.encode().hex()
+        told = {"name": name, "hashed_id": build_id, "duration": 39, "status": "running", "build_tag": None}
+        return told | {"public_url": f"{self.url}/dashboard/{build_id}"}
 
     def _session(self, method: str, session_id: str, body: bytes) -> dict[str, Any]:
         session = self.account.session(session_id)
@@ -141,13 +146,22 @@ class BrowserStack:
                 session.status, session.reason = told["status"], told.get("reason", "")
                 session.marked += 1
         files = f"{self.url}/files/{session_id}"
+        options = session.capabilities["bstack:options"]
         return {
             "hashed_id": session_id,
-            "name": session.capabilities["bstack:options"].get("sessionName"),
+            "name": options.get("sessionName"),
+            "build_name": options.get("buildName", ""),
+            "project_name": options.get("projectName", ""),
             "status": session.status,
             "reason": session.reason,
-            "duration": 39,
+            "duration": None if session.status == "running" else 39,
+            "os": "android",
+            "os_version": "14.0",
+            "device": options.get("deviceName"),
+            "browser": None,
+            "browser_version": "app",
             "logs": f"{files}/logs",
+            "browser_url": files,
             "public_url": f"{files}?auth_token=opens-it",
             "browserstack_token": "opens-it",
             "video_url": f"{files}/video.mp4",
@@ -175,12 +189,15 @@ class BrowserStack:
             capabilities = {"platformName": session.capabilities.get("platformName"), "deviceName": "a phone"}
             return {"value": {"sessionId": session.session_id, "capabilities": capabilities}}
         session_id = rest.split("/")[2]
-        session = self.account.sessions.get(session_id)
-        if session is None or session.status == "error":
+        session, ends = self.account.sessions.get(session_id), method == "DELETE" and rest.count("/") == 2
+        over = session is None or session.status == "error"
+        if ends and (over or session_id not in self.phones.hub.sessions):
+            raise RestError(500, "Session not started or terminated")
+        if session is None or over:
             raise HubError(404, "invalid session id", "A session is either terminated or not started")
         session.commands += 1
         told = await self.phones._webdriver(method, rest, asked)
-        if method == "DELETE" and rest.count("/") == 2:
+        if ends:
             self.account.close(session_id)
         return {"value": told}
 

@@ -1,4 +1,4 @@
-"""The stand-in answers as BrowserStack documents it: shapes, codes, and who has to say who it is."""
+"""The stand-in answers as BrowserStack documents it or was seen to: shapes, codes, and who has to say who it is."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def test_who_does_not_say_who_it_is_gets_nothing_but_commands_of_a_session
     async with httpx2.AsyncClient(base_url=cloud.url, verify=NO_TLS) as nobody:
         for path in ("plan.json", "recent_apps/x", f"sessions/{session_id}.json"):
             answer = await nobody.get(f"/app-automate/{path}")
-            assert (answer.status_code, answer.json()) == (401, {"error": "Authorization failed"})
+            assert (answer.status_code, answer.text) == (401, "HTTP Basic: Access denied.\n")
         assert (await begin(nobody, "bs://x")).status_code == 401
         found = await nobody.post(f"/wd/hub/session/{session_id}/elements", json={"using": "x", "value": '"Hello"'})
         assert list(found.json()["value"][0]) == [ELEMENT, "ELEMENT"]
@@ -104,7 +104,10 @@ async def test_what_is_refused(cloud: BrowserStack, http: httpx2.AsyncClient) ->
     assert "All parallel tests are currently in use" in full.json()["value"]["message"]
     control.foreign = 0
     unknown = await begin(http, "bs://none")
-    assert (unknown.status_code, unknown.json()["value"]["error"]) == (422, "session not created")
+    assert (unknown.status_code, unknown.json()["sessionId"]) == (200, "")
+    assert "BROWSERSTACK_INVALID_APP_CAP" in unknown.json()["value"]["message"]
+    control.refused_as = 422
+    assert (await begin(http, "bs://none")).status_code == 422
     control.refuse["plan"], control.retry_after = [429], 5
     busy = await http.get("/app-automate/plan.json")
     assert (busy.status_code, busy.headers["retry-after"]) == (429, "5")

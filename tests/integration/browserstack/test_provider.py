@@ -88,7 +88,7 @@ async def test_an_upload_that_is_refused_or_cancelled_ends_the_installation_and_
     await until(lambda: sink.of(InstallEnded), "the refusal")
     (ended,) = sink.of(InstallEnded)
     assert (ended.outcome, ended.unresolvable) == (Outcome.PROVIDER_ERROR, True)
-    assert "HTTP 422: Invalid file" in ended.error
+    assert "HTTP 422: [BROWSERSTACK_APP_UNZIP_FAILED]" in ended.error
     control.upload_seconds = 30.0
     provider.install(assignment("cancelled"))
     await until(lambda: cloud.heads[-1].startswith("POST") or cloud.heads.count("POST /app-automate/upload") > 1, "it")

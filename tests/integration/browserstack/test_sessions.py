@@ -15,6 +15,7 @@ from qgjob_agent.devices.app import AppUnknownError
 from qgjob_agent.devices.browserstack.sessions import wanted
 from qgjob_agent.devices.cloud import Asked, SessionRefusedError
 from qgjob_agent.runners.appwright.cloud import Desk
+from tests.fakes.browserstack import account
 from tests.fakes.browserstack.account import KEY, USER
 from tests.fakes.browserstack.server import BrowserStack
 from tests.fakes.waiting import until
@@ -111,7 +112,7 @@ async def test_a_refusal_for_want_of_room_waits_and_another_one_does_not(cloud: 
     control.refuse["wd/hub/session"] = [500, 429]
     assert (await provider.cloud.begin(asked())).session_id in cloud.account.sessions
     control.refuse["wd/hub/session"] = [403]
-    with pytest.raises(SessionRefusedError, match=r"HTTP 403: Access denied.*browserstack\.access_key"):
+    with pytest.raises(SessionRefusedError, match=r"HTTP 403: Access to API denied.*browserstack\.access_key"):
         await provider.cloud.begin(asked("run/2"))
     control.refuse["wd/hub/session"] = [500] * 10
     with pytest.raises(SessionRefusedError, match="HTTP 500"):
@@ -130,11 +131,49 @@ async def test_a_plan_that_stays_full_is_an_answer_and_begins_nothing(cloud: Bro
     await provider.close()
 
 
-async def test_an_app_that_was_removed_there_is_uploaded_again(cloud: BrowserStack, tmp_path: Path) -> None:
+async def test_a_plan_that_is_used_up_is_told_and_is_asked_for_nothing_more(
+    cloud: BrowserStack, tmp_path: Path
+) -> None:
+    """The hub says it with a status of success. No session has begun, and another question has the same answer."""
+    cloud.account.control.spent = True
+    provider = provider_of(cloud, Told(), tmp_path)
+    with pytest.raises(SessionRefusedError, match=r"testing time expired.*what the plan allows"):
+        await provider.cloud.begin(asked())
+    assert cloud.heads.count("POST /wd/hub/session") == 1
+    assert not [head for head in cloud.heads if "builds" in head]
+    await provider.close()
+
+
+async def test_a_plan_that_others_fill_is_waited_for_however_often_the_hub_says_so(
+    cloud: BrowserStack, tmp_path: Path
+) -> None:
+    cloud.account.control.most = 20
+    full = {"status": 13, "value": {"message": account.ALL_BUSY}}
+    left, answer = [full] * 5, cloud._answer
+
+    async def refuse(method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, list[str], bytes]:
+        if path == "/wd/hub/session" and left:
+            return 200, [], json.dumps(left.pop()).encode()
+        return await answer(method, path, headers, body)
+
+    cloud._answer = refuse  # type: ignore[method-assign]
+    provider = provider_of(cloud, Told(), tmp_path)
+    assert (await provider.cloud.begin(asked())).session_id in cloud.account.sessions
+    assert (left, cloud.account.running) == ([], 1)
+    assert not [head for head in cloud.heads if "builds" in head], "none may have begun, so none is looked for"
+    await provider.close()
+
+
+@pytest.mark.parametrize("code", ["BROWSERSTACK_INVALID_APP_CAP", "BROWSERSTACK_APP_DELETED"])
+async def test_an_app_that_was_removed_there_is_uploaded_again(
+    cloud: BrowserStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    said = account.NO_APP if code in account.NO_APP else f"[{code}] What was uploaded was removed after 30 days."
+    monkeypatch.setattr(account, "NO_APP", said)
     provider = provider_of(cloud, Told(), tmp_path)
     await provider.cloud.app(assignment(), DEVICE)
     cloud.account.apps.clear()
-    with pytest.raises(SessionRefusedError, match="Could not find app"):
+    with pytest.raises(SessionRefusedError, match=code):
         await provider.cloud.begin(asked())
     provider._apps._uploads.known.clear()  # type: ignore[attr-defined]  # the coordinators forget it after ten minutes
     await provider.cloud.begin(asked())
@@ -169,9 +208,13 @@ async def test_a_failed_one_has_its_video_and_logs_and_a_lost_one_is_the_provide
     assert facts == {
         "hashed_id": ids[0],
         "name": facts["name"],
+        "build_name": "acme 1.0",
+        "project_name": "qgjob",
         "status": "running",
         "reason": "",
-        "duration": 39,
+        "device": "Google Pixel 8",
+        "os": "android",
+        "os_version": "14.0",
     }, "what is not known to be harmless may open the session for whoever has it"
     cloud.account.sessions[ids[1]].status = "timeout"
     lost = await provider.cloud.conclude(ids, replace(FAILED, error="signs in: it was not there"), out)

@@ -6,6 +6,7 @@ CloudError
 ├── NotThereError         there is no such thing
 ├── NoRoomError           the plan is full, whatever the last look at it showed
 └── CloudAwayError        it can't be had now: network, too many requests, a fault of theirs
+    ├── TooManyError      more was asked for of late than is allowed
     └── UnheardError      it was asked for and no answer came: it may have been done all the same
 """
 
@@ -38,6 +39,10 @@ class CloudAwayError(CloudError):
     def __init__(self, message: str, retry_seconds: float | None = None) -> None:
         super().__init__(message)
         self.retry_seconds = retry_seconds
+
+
+class TooManyError(CloudAwayError):
+    """More was asked for of late than is allowed, by whoever uses the account."""
 
 
 class UnheardError(CloudAwayError):

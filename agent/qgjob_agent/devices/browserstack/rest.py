@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import time
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from qgjob_agent.devices.browserstack.errors import (
     NoRoomError,
     NotThereError,
     RejectedError,
+    TooManyError,
     UnheardError,
 )
 from qgjob_agent.devices.browserstack.plan import Plan
@@ -35,12 +35,18 @@ _TEXT = 200
 _LEAST_SECRET = 4
 _BASE = "/app-automate"
 _NO_ROOM = re.compile(r"parallel|queue", re.IGNORECASE)
+_SPENT = re.compile(r"testing time expired", re.IGNORECASE)
+_OVER = re.compile(r"session not started or terminated", re.IGNORECASE)
+_TOO_MANY = re.compile(r"rate limit", re.IGNORECASE)
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
-_NOT_NOW = frozenset({408, 425, 429})
+_NOT_NOW = frozenset({408, 425})
 _UNHEARD = frozenset({502, 504})
 """A server between said it: what was asked for may have been done."""
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 _NOT_ALLOWED = frozenset({401, 402, 403})
+_ADVICE = "check browserstack.username and browserstack.access_key, and what the plan allows"
+_SAID_IN = ("value", "message", "error", "errors")
+_DEEPEST = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +147,9 @@ class Rest:
         told = await self._patiently(send)
         url = told.get("app_url") if isinstance(told, dict) else None
         if not isinstance(url, str) or not url.startswith("bs://"):
-            raise RejectedError("BrowserStack took the build and gave no app_url for it; look at its dashboard")
+            said = self._words(_said(told))
+            told_so = f" (it said: {said})" if said else ""
+            raise RejectedError(f"BrowserStack gave no app_url for the build{told_so}; look at its dashboard")
         return url
 
     async def session(self, session_id: str) -> dict[str, Any]:
@@ -163,22 +171,38 @@ class Rest:
         body = {"capabilities": {"alwaysMatch": capabilities, "firstMatch": [{}]}}
         try:
             told = await self._once("POST", url, "a session", json=body, timeout=seconds)
+            return self._session_of(told)
         except (RejectedError, CloudAwayError, AccountRefusedError) as error:
             if _NO_ROOM.search(str(error)):
                 raise NoRoomError(str(error)) from None
+            if _SPENT.search(str(error)) and not isinstance(error, AccountRefusedError):
+                raise AccountRefusedError(f"{error}; {_ADVICE}") from None
             raise
+
+    def _session_of(self, told: Any) -> tuple[str, dict[str, Any]]:
+        """What an answer of success says. A hub refuses with such a status too: then there are words, and no id."""
         value = told.get("value") if isinstance(told, dict) else None
         value = value if isinstance(value, dict) else {}
         session_id = value.get("sessionId")
-        if not isinstance(session_id, str) or not _ID.fullmatch(session_id):
-            raise UnheardError("BrowserStack answers for a session without an id")
-        found = value.get("capabilities")
-        return session_id, found if isinstance(found, dict) else {}
+        if isinstance(session_id, str) and _ID.fullmatch(session_id):
+            found = value.get("capabilities")
+            return session_id, found if isinstance(found, dict) else {}
+        said = self._words(_said(told))
+        if said:
+            raise RejectedError(f"BrowserStack refuses a session ({said})")
+        raise UnheardError("BrowserStack answers for a session without an id")
 
     async def end_session(self, url: str) -> None:
-        """Ends a session at its hub, where it still runs."""
-        with contextlib.suppress(NotThereError):
-            await self._json("DELETE", url, what="a session")
+        """Ends a session at its hub. That it does not run any more is said with 404, or as a fault of theirs."""
+
+        async def end() -> None:
+            try:
+                await self._once("DELETE", url, "a session")
+            except CloudError as error:
+                if not isinstance(error, NotThereError) and not _OVER.search(str(error)):
+                    raise
+
+        await self._patiently(end)
 
     async def running_sessions(self, build: str, name: str) -> list[str]:
         """The sessions that run and have this name, in builds of that name."""
@@ -270,24 +294,30 @@ class Rest:
             except ValueError:
                 raise UnheardError(f"BrowserStack answers for {what} with what is no JSON") from None
         refusal = self._refusal(answer, what)
-        if answer.status_code == httpx2.codes.TOO_MANY_REQUESTS and isinstance(refusal, CloudAwayError):
+        if isinstance(refusal, TooManyError):
             self._not_before = time.monotonic() + (refusal.retry_seconds or self._pause)
         raise refusal
 
     def _refusal(self, answer: httpx2.Response, what: str) -> CloudError:
         code = answer.status_code
-        said = self._account.hidden(_message(answer))[:_TEXT]  # a cut before would leave half a key
+        said = self._words(_message(answer))
         told = f"(HTTP {code}{': ' + said if said else ''})"
+        if code == httpx2.codes.TOO_MANY_REQUESTS or (code in _NOT_ALLOWED and _TOO_MANY.search(said)):
+            return TooManyError(f"BrowserStack can't serve {what} now {told}", _retry_after(answer))
         if code in _NOT_ALLOWED:
-            advice = "check browserstack.username and browserstack.access_key, and what the plan allows"
-            return AccountRefusedError(f"BrowserStack refuses the account for {what} {told}; {advice}")
+            return AccountRefusedError(f"BrowserStack refuses the account for {what} {told}; {_ADVICE}")
         if code in _UNHEARD:
             return UnheardError(f"BrowserStack does not answer for {what} in time {told}", _retry_after(answer))
         if code in _NOT_NOW or code >= 500:
             return CloudAwayError(f"BrowserStack can't serve {what} now {told}", _retry_after(answer))
-        if code == 404:
+        if code == httpx2.codes.NOT_FOUND:
             return NotThereError(f"BrowserStack has no such thing: {what} {told}")
         return RejectedError(f"BrowserStack refuses {what} {told}")
+
+    def _words(self, text: str) -> str:
+        """As they may be shown: a cut before would leave half a key."""
+        printable = "".join(char if char.isprintable() else " " for char in text).strip()
+        return self._account.hidden(printable)[:_TEXT]
 
 
 def _number(told: Any, name: str) -> int | None:
@@ -303,15 +333,16 @@ def _listed(told: Any, kind: str) -> list[dict[str, Any]]:
 
 def _message(answer: httpx2.Response) -> str:
     try:
-        told = answer.json()
+        return _said(answer.json())
     except ValueError:
-        return ""
-    if isinstance(told, dict) and isinstance(told.get("value"), dict):  # as a hub says it
-        told = told["value"]
-        told = {"error": told.get("message") or told.get("error")}
-    said = (told.get("error") or told.get("message") or told.get("errors")) if isinstance(told, dict) else told
-    text = said if isinstance(said, str) else ""
-    return "".join(char if char.isprintable() else " " for char in text)
+        return "" if "<" in answer.text else answer.text  # words alone, such as of a wrong key; a page says nothing
+
+
+def _said(told: Any, deepest: int = _DEEPEST) -> str:
+    """The words of an answer: a hub has them in `value`, the rest in `error` or `message`, or one in the other."""
+    if isinstance(told, dict) and deepest > 0:
+        return next((said for name in _SAID_IN if (said := _said(told.get(name), deepest - 1))), "")
+    return told if isinstance(told, str) else ""
 
 
 def _retry_after(answer: httpx2.Response) -> float | None:

@@ -75,12 +75,14 @@ while at <= #ARGV do
         local held_token, held_agent = holder_of(v[3])
         if held_token == token and held_agent == agent then attempt = num(v[4]) end
       end
-      -- Whoever was faster has just taken it off. To look for it costs ten claims, in a group of ten queues (measured).
-      local raced = v[3] and num(now) - num(string.match(v[3], '%d+$')) < RACE
-      if attempt == 0 and not raced then
-        strays = strays or {}
-        strays[gid] = strays[gid] or {}
-        strays[gid][ulid] = true
+      if attempt == 0 then
+        -- Whoever was faster has just taken it off. To look for it costs ten claims, in a group of ten queues (measured).
+        local raced = v[3] and num(now) - num(string.match(v[3], '%d+$')) < RACE
+        if not raced then
+          strays = strays or {}
+          strays[gid] = strays[gid] or {}
+          strays[gid][ulid] = true
+        end
       end
       answer[#answer + 1] = attempt
       answer[#answer + 1] = num(v[10] or v[9] or 1)   -- a revoked lease is of an earlier round

@@ -11,15 +11,15 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from qgjob import AsyncClient
+from qgjob import AsyncClient, Outcome
 from qgjob_proto.v1 import jobs_pb2, jobs_pb2_grpc
-from tests.chaos.bounds import MOST_MIB
+from tests.chaos.bounds import CANCELLED, MOST_MIB
 from tests.chaos.memory import Growth, resident
 from tests.fakes import impatient_coordinator
 from tests.fakes.small_windows import SMALL_WINDOWS
-from tests.fakes.stack import PATIENT, Stack
+from tests.fakes.stack import PATIENT, AgentPlan, Stack, alive
 from tests.fakes.waiting import DEADLINE_SECONDS, until
-from tests.integration.stack.specs import simulated
+from tests.integration.stack.specs import command, holding, pids, simulated
 
 WATCHERS = 20
 JOBS = 4_000
@@ -75,6 +75,32 @@ async def test_watchers_that_read_nothing_are_cut_and_cost_no_memory(tmp_path: P
     assert {end.code() for end in ends} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
     said = f"its reader took nothing for {CUT_SECONDS:g} s; go on after cursor "
     assert all(said in (end.details() or "") for end in ends)
+
+
+async def test_a_cancel_gets_through_beside_watchers_that_read_nothing(tmp_path: Path) -> None:
+    """Of what a test runs that is watched by them: neither the agent's stream nor the caller waits for a reader."""
+    stack = Stack(tmp_path, coordinators=1, agents=[AgentPlan("cmd-1", 1, "device", runner="command")], times=PATIENT)
+    try:
+        await stack.start()
+        async with (
+            stack.client() as client,
+            grpc.aio.insecure_channel(stack.address(0), options=SMALL_WINDOWS) as channel,
+        ):
+            stub: Any = jobs_pb2_grpc.JobServiceStub(channel)
+            calls = [stub.WatchJobs(jobs_pb2.WatchJobsRequest(org_id="watched")) for _ in range(WATCHERS)]
+            for call in calls:
+                assert (await call.read()).event == jobs_pb2.WATCH_EVENT_READY
+            job = await client.submit(command("watched", holding(tmp_path)))
+            (pid,) = await pids(tmp_path)
+            await load(client, "watched")
+            cancelled = await client.cancel(job.job_id)
+            assert cancelled.outcome is Outcome.CANCELLED
+            await until(lambda: not alive(pid), "its test runs on", seconds=CANCELLED.within(stack.times))
+            assert all(not call.done() for call in calls), "nobody hung any more"
+            for call in calls:
+                call.cancel()
+    finally:
+        await stack.stop()
 
 
 async def test_watchers_that_go_while_something_waits_for_them_leave_no_traceback(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from qgjob_agent.core.events import AttemptInstalled
 from qgjob_agent.core.values import DeathCause, Outcome
 from qgjob_agent.devices.adb.server import AdbServer
@@ -28,6 +30,26 @@ async def test_two_devices_run_the_example_at_once_and_nothing_is_installed(make
         assert len(ports) == 3
         used.setdefault(capabilities["appium:udid"], set()).update(ports)
     assert not used[DEVICE.udid] & used[OTHER.udid]
+
+
+async def test_a_project_with_the_provider_emulator_has_its_sessions_on_the_agents_device(make_lab: MakeLab) -> None:
+    """That provider names no device to Appium, and wants to see a JDK and an emulator that it could start."""
+    lab = await make_lab(begin=False)
+    config = lab.suite / "appwright.config.ts"
+    config.write_text(config.read_text().replace('provider: "local-device", udid', 'provider: "emulator"'))
+    emulator = Path(lab.environ["ANDROID_HOME"], "emulator", "emulator")
+    emulator.parent.mkdir()
+    emulator.write_text("#!/bin/sh\necho Pixel_7\n")
+    emulator.chmod(0o755)
+    lab.environ["JAVA_HOME"] = "/usr/lib/jvm/default"
+    await lab.begin()
+    assert lab.runner is not None
+    for device in (DEVICE, OTHER):
+        lab.runner.start(device, [lab.job("sign-out.spec.ts", number=device.udid, device=device)])
+    tokens = [f"sign-out{device.udid}" for device in (DEVICE, OTHER)]
+    await lab.ended(*tokens)
+    assert [lab.told.finished(token).outcome for token in tokens] == [Outcome.PASSED] * 2
+    assert counts(lab) == {DEVICE.udid: (1, 0, 1, 0), OTHER.udid: (1, 0, 1, 0)}
 
 
 async def test_plain_mode_installs_for_each_test_and_says_so(make_lab: MakeLab) -> None:

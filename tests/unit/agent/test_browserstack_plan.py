@@ -52,14 +52,26 @@ class World:
         self.now += seconds
 
 
-async def test_10_000_starts_beside_a_foreign_user_and_none_against_a_full_plan() -> None:
+@pytest.mark.parametrize("at_once", [1, 8])
+async def test_10_000_starts_beside_a_foreign_user_and_none_against_a_full_plan(at_once: int) -> None:
+    """By one device, and by several of one agent."""
     world = World(random.Random(7))  # noqa: S311
     gate = Gate(world.ask, Starts(), lambda: world.now, 2.0, world.sleep)
-    for number in range(10_000):
-        await gate.enter(f"s{number}", 3_600.0)
-        world.begin()
-        world.now += world.random.choice((0.0, 0.0, 0.1, 1.0, 5.0))
-        gate.answered(f"s{number}")
+    begun = 0
+
+    async def device(name: str) -> None:
+        nonlocal begun
+        for number in range(10_000 // at_once):
+            await gate.enter(f"{name}-{number}", 36_000.0)
+            world.begin()
+            begun += 1
+            world.now += world.random.choice((0.0, 0.0, 0.1, 1.0, 5.0))
+            for _ in range(world.random.choice((0, 1, 5))):  # others come to their turn before it is answered
+                await asyncio.sleep(0)
+            gate.answered(f"{name}-{number}")
+
+    await asyncio.gather(*(device(f"d{n}") for n in range(at_once)))
+    assert begun == 10_000
     assert world.looks > 1_000
 
 

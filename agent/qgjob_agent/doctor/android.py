@@ -11,7 +11,7 @@ from qgjob_agent.devices.adb.client import AdbClient, AdbServerAwayError, AdbSer
 from qgjob_agent.devices.adb.protocol import AdbProtocolError, AdbRefusedError
 from qgjob_agent.devices.adb.server import LOCAL
 from qgjob_agent.doctor.asking import ask, beside, located
-from qgjob_agent.doctor.findings import Finding, fine, note, problem, unused, warning
+from qgjob_agent.doctor.findings import Finding, Level, fine, note, problem, unused, warning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +32,9 @@ async def adb(host: Host) -> list[Finding]:
         return [unused("android.adb", NOT_ENABLED), unused("android.server", NOT_ENABLED)]
     (program, version), server = await asyncio.gather(_program(host), _server(host))
     found = [program, server[0]]
+    if version is None and server[0].level is Level.NOTE:
+        text = f"none listens at {settings.host}:{settings.port}, and without that program the agent can't start one"
+        found[1] = note("android.server", text)
     if version is not None and server[1] is not None and version != server[1]:
         text = f"{settings.program} speaks version {version}, the server at {settings.host}:{settings.port} {server[1]}"
         advice = "they end each other's server: use one adb on this host, and `adb kill-server` the other's once"

@@ -229,8 +229,9 @@ async def test_each_android_device_is_told_with_what_to_do(bench: Bench) -> None
     bench.program("adb", "echo no >&2; exit 3")
     assert (await android.adb(looked_at))[0].level is PROBLEM
     (bench.bin / "adb").unlink()
-    (missing, _) = await android.adb(looked_at)
+    missing, nowhere = await android.adb(looked_at)
     assert (missing.level, str(bench.bin) in missing.found) == (PROBLEM, True)
+    assert (nowhere.level, "can't start one" in nowhere.found) == (NOTE, True), nowhere
 
 
 @pytest.mark.parametrize(

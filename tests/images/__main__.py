@@ -17,6 +17,14 @@ from tests.images.dockerfile import FILES, ROOT, stages
 
 LACKS = {"coordinator": ("psutil", "httpx2"), "agent": ("redis", "fastapi", "obstore")}
 """What an image has no use for, by its name."""
+SHIMS_CAN_BE_STARTED = """
+import os
+from qgjob_agent.runners.appwright.plan import JS
+shims = list((JS / "shims").iterdir())
+assert {each.name for each in shims} >= {"npx", "osascript", "pkill"}, shims
+assert all(os.access(each, os.X_OK) for each in shims), shims
+"""
+"""What is not, the shell passes over, and AppWright has the host's program of that name."""
 
 
 def build(file: Path, folder: Path) -> Path:
@@ -55,6 +63,7 @@ def try_out(name: str, installed: Path) -> None:
     for module in LACKS[name]:
         run("python", "-c", f"import {module}", fails=True)
     if name == "agent":
+        run("python", "-c", SHIMS_CAN_BE_STARTED)
         assert run("qgjob", "agent", "start", "--check").startswith("ok: ")
         (installed / "agent.toml").write_text("")
         unit = run("qgjob", "agent", "install-service", "--config", "agent.toml", "--run-as", "somebody", "--print")

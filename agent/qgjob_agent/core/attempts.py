@@ -15,7 +15,7 @@ from qgjob_agent.core.events import (
     TreeStuck,
 )
 from qgjob_agent.core.instructions import Install, Kill, Start
-from qgjob_agent.core.inventory import tree_stuck
+from qgjob_agent.core.inventory import tell_device, tree_stuck
 from qgjob_agent.core.reporting import report, tell_installed
 from qgjob_agent.core.values import DeathCause, Finished, Outcome, Phase, Progress, Started, TreeDead
 
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 def start_next(state: State, device: Device) -> None:
     """Begins the next attempts of a device, if nothing lives there and the lease allows it."""
+    if device.seen is not None and not device.living:
+        news, device.installed, device.seen = device.seen.installed != device.installed, device.seen.installed, None
+        if news:
+            tell_device(state, device)
     queue = device.queue
     if not queue or device.living or device.gone or not state.may_start:
         return
@@ -69,7 +73,7 @@ def install_ended(state: State, event: InstallEnded) -> None:
         return
     lease.installing = False
     passed = event.outcome is Outcome.PASSED and not event.cancelled
-    device.installed = lease.app if passed else None
+    device.installed, device.seen = lease.app if passed else None, None
     if not (event.cancelled or event.was_there or event.unresolvable or event.unfetched):  # else nothing was installed
         lease.install_ms = lease.assignment.install_ms = event.install_ms
         tell_installed(state, lease.assignment, event.outcome, event.install_ms)

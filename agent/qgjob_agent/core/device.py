@@ -11,9 +11,19 @@ if TYPE_CHECKING:
     from qgjob_agent.core.values import App, DeviceFacts
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen to be installed on a device; None: nothing of ours."""
+
+    installed: App | None
+
+
 @dataclass(slots=True, eq=False)
 class Device:
-    """One device. `living` is the local guard: nothing starts while a tree, of whatever daemon, is in it."""
+    """One device. `living` is the local guard: nothing starts while a tree, of whatever daemon, is in it.
+
+    `seen` is what its provider saw to be installed while something lived there; it counts when that has ended.
+    """
 
     facts: DeviceFacts
     installed: App | None = None
@@ -21,6 +31,7 @@ class Device:
     living: set[str] = field(default_factory=set)  # tokens
     draining: bool = False
     gone: bool = False
+    seen: Seen | None = None
     stuck: str | None = None  # why what lives there does not die, in words
 
     def has(self, wanted: App) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qgjob_agent.core.attempts import give_back_unstarted, kill, start_next
 from qgjob_agent.core.commands import adopt_device
-from qgjob_agent.core.device import Device
+from qgjob_agent.core.device import Device, Seen
 from qgjob_agent.core.instructions import SendProbeResult
 from qgjob_agent.core.inventory import tell_device
 from qgjob_agent.core.leases import Lease
@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
 
 def seen(state: State, event: DeviceSeen) -> None:
-    """A device appeared, came back or changed. Its provider knows what is installed, but under what lives there."""
+    """A device appeared, came back or changed. Its provider knows what is installed; what lives there may be at it."""
     device = state.devices.get(event.facts.device_id)
     if device is None:
         device = state.devices[event.facts.device_id] = Device(event.facts, event.installed)
     elif device.gone or not device.living:
-        device.installed = event.installed
+        device.installed, device.seen = event.installed, None
+    else:
+        device.seen = Seen(event.installed)
     device.facts, device.gone = event.facts, False
     tell_device(state, device)
     start_next(state, device)

@@ -294,11 +294,39 @@ def test_a_build_that_another_program_removed_is_installed_again() -> None:
     core = Core("d1").open().warm("v1", "aa")
     facts = DeviceFacts("d1", "d1", Target.EMULATOR)
     core.assign("t1", digest="aa")
-    core.tell(events.DeviceSeen(facts))  # the provider does not look while something lives there
-    assert core.state.devices["d1"].installed == App("acme", "v1", "aa")
     core.finish("t1")
     core.tell(events.DeviceSeen(facts))
     assert lines(core.assign("t2", digest="aa")) == ["install v1 on d1"]
+
+
+def test_a_build_that_was_seen_to_be_gone_while_a_test_ran_is_installed_before_the_next_one() -> None:
+    """It is told once, and a busy device is never seen with nothing on it."""
+    core = Core("d1").open().warm("v1", "aa")
+    core.assign("t1", "t2", digest="aa")
+    core.tell(events.DeviceSeen(DeviceFacts("d1", "d1", Target.EMULATOR)))
+    assert core.state.devices["d1"].installed == App("acme", "v1", "aa"), "the test may be at it"
+    given = core.finish("t1")
+    assert "install v1 on d1" in lines(given)
+    assert [each.installed for told in every(given, instructions.SendInventory) for each in told.changed] == [None]
+
+
+def test_a_build_that_was_seen_again_before_the_test_ended_is_there() -> None:
+    core = Core("d1").open().warm("v1", "aa")
+    core.assign("t1", "t2", digest="aa")
+    facts, app = DeviceFacts("d1", "d1", Target.EMULATOR), App("acme", "v1", "aa")
+    core.tell(events.DeviceSeen(facts))
+    core.tell(events.DeviceSeen(facts, app))
+    given = core.finish("t1")
+    assert not [line for line in lines(given) if line.startswith("install")]
+    assert every(given, instructions.SendInventory) == []
+
+
+def test_what_was_seen_before_an_installation_ended_counts_for_nothing() -> None:
+    core = Core("d1").open()
+    core.assign("t1", "t2", digest="aa")
+    core.tell(events.DeviceSeen(DeviceFacts("d1", "d1", Target.EMULATOR)))
+    assert "start t1 on d1" in lines(core.tell(events.InstallEnded("d1", "t1", Outcome.PASSED, 40)))
+    assert "start t2 on d1" in lines(core.finish("t1"))
 
 
 # ---- the disk ----

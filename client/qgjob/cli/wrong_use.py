@@ -48,9 +48,27 @@ def words(error: Any) -> str:
         return f"{_lower(error.format_message()).rstrip('.')}; see `{command} --help`"
     if "requires an argument" in error.message:
         return f"{option}: needs a value; write {option}=VALUE"
+    if (written := _behind(error.ctx, option)) is not None:
+        return f"{option}: is an option of commands; write it behind one, as in `{written}`"
     near = getattr(error, "possibilities", None)
     meant = f"did you mean {' or '.join(sorted(near))}?" if near else f"`{command} --help` lists those that are"
     return f"{option}: is no option of `{command}`; {meant}"
+
+
+def _behind(context: Any, option: str) -> str | None:
+    """How an option of commands is written that stands before one; None where no command below has it."""
+    below = [(context.command_path, context.command)] if context is not None else []
+    while below:
+        path, command = below.pop(0)
+        inner = getattr(command, "commands", None)
+        if inner is not None:
+            below[:0] = [(f"{path} {name}", each) for name, each in inner.items()]
+        elif command is not context.command:
+            for each in command.params:
+                if option in each.opts:
+                    value = "" if each.is_flag else "=VALUE" if option.startswith("--") else " VALUE"
+                    return f"{path} {option}{value}"
+    return None
 
 
 def _reason(message: str) -> str:

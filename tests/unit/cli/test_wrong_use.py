@@ -30,6 +30,22 @@ from tests.unit.cli.conftest import COMMON, Command
         (["devices", "show"], "DEVICE: is required; see `qgjob devices show --help`"),
         (["sumbit"], "no such command 'sumbit'; did you mean submit or suites?"),
         (["devices", "frob"], "no such command 'frob'; see `qgjob devices --help`"),
+        (
+            ["--coordinator=lab:50051", "devices", "ls"],
+            "--coordinator: is an option of commands; write it behind one, as in `qgjob submit --coordinator=VALUE`",
+        ),
+        (
+            ["-o", "json", "list"],
+            "-o: is an option of commands; write it behind one, as in `qgjob submit -o VALUE`",
+        ),
+        (
+            ["devices", "--target=device", "ls"],
+            "--target: is an option of commands; write it behind one, as in `qgjob devices ls --target=VALUE`",
+        ),
+        (
+            ["builds", "--replace", "push"],
+            "--replace: is an option of commands; write it behind one, as in `qgjob builds push --replace`",
+        ),
         (["--frob"], "--frob: is no option of `qgjob`; `qgjob --help` lists those that are"),
     ],
 )

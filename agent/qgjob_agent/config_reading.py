@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from enum import Enum
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from pydantic import BaseModel
@@ -15,7 +18,7 @@ from qgjob_agent.setting_words import NODE_ENV, of_node_env, problem_of
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-_SECRETS = ("browserstack.username", "browserstack.access_key")
+_SECRETS = ("token", "username", "access_key")
 
 
 class Sources:
@@ -40,10 +43,10 @@ class Sources:
 
 
 def is_secret(setting: str) -> bool:
-    """Also what is no setting, in a table that has secrets: it may be the name of one with a slip."""
-    table, _, name = setting.partition(".")
+    """Also one whose name has a slip or stands in another place, and all that is no setting where secrets are."""
+    table, name = setting.partition(".")[0], setting.rpartition(".")[2]
     unknown = table == "browserstack" and name not in BrowserStackConfig.model_fields
-    return table == "token" or setting in _SECRETS or unknown
+    return unknown or bool(get_close_matches(name, _SECRETS, n=1, cutoff=0.75))
 
 
 def _outward(setting: str) -> list[str]:
@@ -87,7 +90,39 @@ def config_error(each: ErrorDetails, whole: type[BaseModel], sources: Sources) -
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in each["loc"]).removeprefix(".")
     field, table = _declared(each["loc"], whole)
     value = None if each["type"] == "missing" else each["input"]  # its input is the table that lacks it
-    return sources.wrong(where, value, problem_of(each, field, list(table.model_fields)))
+    told = _elsewhere(each, whole) or _lacking(each, field) or problem_of(each, field, list(table.model_fields))
+    return sources.wrong(where, value, told)
+
+
+def _elsewhere(each: ErrorDetails, whole: type[BaseModel]) -> str | None:
+    """What is told of a setting that stands below a table's name and belongs above all, or the other way round."""
+    name = str(each["loc"][-1])
+    if each["type"] != "extra_forbidden" or isinstance(each["input"], Mapping):
+        return None
+    if len(each["loc"]) > 1:
+        top = whole.model_fields.get(name)
+        below = top is None or _table_of(top.annotation) is not None
+        return None if below else "is not a setting of this table; write it above the first [table]"
+    tables = [
+        f"[[{table}]]" if get_origin(field.annotation) is tuple else f"[{table}]"
+        for table, field in whole.model_fields.items()
+        if (inner := _table_of(field.annotation)) is not None and name in inner.model_fields
+    ]
+    return f"is a setting of a table; write it below a line with {' or '.join(tables)}" if tables else None
+
+
+def _lacking(each: ErrorDetails, field: object) -> str | None:
+    """What is told of a setting that has to be there, and is one of a few words."""
+    kind = getattr(field, "annotation", None)
+    if each["type"] != "missing" or not (isinstance(kind, type) and issubclass(kind, Enum)):
+        return None
+    return f"is set; give one of {', '.join(str(word.value) for word in kind)}"
+
+
+def _table_of(annotation: object) -> type[BaseModel] | None:
+    """The table, or that of each item of the list, which is declared so; None where it is a value."""
+    kinds = (annotation, *get_args(annotation))
+    return next((each for each in kinds if isinstance(each, type) and issubclass(each, BaseModel)), None)
 
 
 def _declared(loc: tuple[int | str, ...], table: type[BaseModel]) -> tuple[object, type[BaseModel]]:
@@ -97,8 +132,5 @@ def _declared(loc: tuple[int | str, ...], table: type[BaseModel]) -> tuple[objec
         if part not in table.model_fields:
             continue
         field = table.model_fields[str(part)]
-        annotation = table.model_fields[str(part)].annotation
-        for inner in (annotation, *get_args(annotation)):
-            if isinstance(inner, type) and issubclass(inner, BaseModel):
-                table = inner
+        table = _table_of(table.model_fields[str(part)].annotation) or table
     return field, table

@@ -46,7 +46,7 @@ def read_toml(path: Path, name: str, source: str) -> dict[str, Any]:
         with path.open("rb") as file:
             return tomllib.load(file)
     except FileNotFoundError:
-        raise ConfigError(name, str(path), source, "is no file; name one, or leave it out") from None
+        raise ConfigError(name, str(path), source, "is no file; name the agent's agent.toml") from None
     except OSError as error:
         raise ConfigError(name, str(path), source, f"can't be read ({error.strerror}); name another") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -160,6 +160,34 @@ WRONG: list[tuple[dict[str, str], str]] = [
         {"toml": '[[devices]]\ntarget = "device"'},
         r"^devices\[0\]\.udid: nothing \(from .*agent\.toml\) is set; give it a value$",
     ),
+    (
+        {"toml": '[[devices]]\nudid = "u"'},
+        r"^devices\[0\]\.target: nothing \(from .*\) is set; give one of emulator, device, browserstack$",
+    ),
+    (
+        {"toml": '[command]\nargv = ["x"]\nrunner = "command"'},
+        r"^command\.runner: 'command' \(from .*\) is not a setting of this table; write it above the first \[table\]$",
+    ),
+    (
+        {"toml": '[[devices]]\nudid = "u"\ntarget = "device"\nagent_id = "lab-1"'},
+        r"^devices\[0\]\.agent_id: 'lab-1' \(.*\) is not a setting of this table; write it above the first \[table\]$",
+    ),
+    (
+        {"toml": 'suite_dir = "/srv/tests"'},
+        r"^suite_dir: '/srv/tests' \(from .*\) is a setting of a table; write it below a line with \[appwright\]$",
+    ),
+    (
+        {"toml": 'argv = ["x"]'},
+        r"^argv: \['x'\] \(from .*\) is a setting of a table; write it below a line with \[command\]$",
+    ),
+    (
+        {"toml": 'udid = "u"'},
+        r"^udid: 'u' \(from .*\) is a setting of a table; write it below a line with \[\[devices\]\]$",
+    ),
+    (
+        {"toml": "cache_mb = 3"},
+        r"^cache_mb: 3 \(.*\) is a setting of a table; write it below a line with \[builds\] or \[suites\]$",
+    ),
     ({"toml": "[simulated]\nrate = 3"}, r"^simulated\.rate: 3 \(.*\) is not a setting; there are install_seconds, "),
     (
         {"toml": "drain_seconds = "},
@@ -269,6 +297,22 @@ WRONG: list[tuple[dict[str, str], str]] = [
 ]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[command]\ntoken = "s3cret"',
+        'access_key = "s3cret"',
+        'username = "s3cret"',
+        'tokn = "s3cret"',
+        'acess_key = "s3cret"',
+    ],
+)
+def test_a_secret_that_stands_in_another_place_is_not_shown(tmp_path: Path, text: str) -> None:
+    with pytest.raises(AgentError, match=r"'\(hidden\)' \(from ") as raised:
+        load(tmp_path, toml=text)
+    assert "s3cret" not in str(raised.value)
+
+
 @pytest.mark.parametrize(("sources", "message"), WRONG, ids=[message for _, message in WRONG])
 def test_a_wrong_setting_is_named_with_value_and_source(tmp_path: Path, sources: dict[str, str], message: str) -> None:
     with pytest.raises(AgentError, match=message) as raised:
@@ -289,7 +333,7 @@ def test_a_variable_is_text_and_stands_over_what_is_wrong_in_the_file(tmp_path: 
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^--config: '.*nowhere\.toml' \(from the command line\) is no file"):
+    with pytest.raises(ConfigError, match=r"^--config: '.*nowhere\.toml' \(from the command line\) is no file; name the agent's agent\.toml$"):
         load_config(tmp_path / "nowhere.toml", {}, tmp_path)
     with pytest.raises(ConfigError, match=r"^QGJOB_AGENT_CONFIG: '.*gone\.toml' \(from the environment\) is no file"):
         load_config(None, {"QGJOB_AGENT_CONFIG": str(tmp_path / "gone.toml")}, tmp_path)

@@ -333,7 +333,10 @@ def test_a_variable_is_text_and_stands_over_what_is_wrong_in_the_file(tmp_path: 
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^--config: '.*nowhere\.toml' \(from the command line\) is no file; name the agent's agent\.toml$"):
+    with pytest.raises(
+        ConfigError,
+        match=r"^--config: '.*nowhere\.toml' \(.*\) is no file; name the agent's agent\.toml$",
+    ):
         load_config(tmp_path / "nowhere.toml", {}, tmp_path)
     with pytest.raises(ConfigError, match=r"^QGJOB_AGENT_CONFIG: '.*gone\.toml' \(from the environment\) is no file"):
         load_config(None, {"QGJOB_AGENT_CONFIG": str(tmp_path / "gone.toml")}, tmp_path)

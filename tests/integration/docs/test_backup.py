@@ -106,6 +106,21 @@ async def test_a_snapshot_is_not_an_older_one_because_the_store_was_busy(tmp_pat
         store.kill()
 
 
+async def test_the_address_that_the_page_gives_a_store_with_a_password_is_one_for_redis_cli_too(tmp_path: Path) -> None:
+    """It takes a password without a user for that of a user without a name."""
+    (told,) = re.findall(r"^\| the store needs a password \|.*\| `(redis://\S+)`", PAGE, re.MULTILINE)
+    store = StoreProcess(tmp_path / "data")
+    store.start()
+    try:
+        with store.client() as raw:
+            raw.config_set("requirepass", "s3cret")
+        url = told.replace("PASSWORD", "s3cret").replace("HOST:PORT", f"127.0.0.1:{store.port}")
+        await type_in(blocks()[0], REDIS_URL=url, BACKUP=tmp_path)
+        assert (tmp_path / "qgjob.rdb").read_bytes().startswith(b"REDIS")
+    finally:
+        store.kill()
+
+
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_backup_made_under_load_is_restored_and_no_result_is_lost_silently(tmp_path: Path, way: str) -> None:
     backup, restore = (blocks()[i] for i in WAYS[way])

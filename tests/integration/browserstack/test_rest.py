@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import httpx2
@@ -18,6 +19,7 @@ from qgjob_agent.devices.browserstack.plan import Plan
 from qgjob_agent.devices.browserstack.rest import TRIES, Account, Rest
 from tests.fakes.browserstack.account import KEY, USER
 from tests.fakes.browserstack.server import BrowserStack
+from tests.fakes.waiting import DEADLINE_SECONDS
 from tests.integration.browserstack.lab import Waits, rest_of
 
 CAPABILITIES = {"platformName": "android", "appium:app": "bs://none", "bstack:options": {"deviceName": "Pixel"}}
@@ -44,6 +46,19 @@ async def test_what_passes_by_itself_is_tried_again_and_what_does_not_is_not(clo
         with pytest.raises(error, match=f"HTTP {status}"):
             await rest.plan()
         assert cloud.account.asked["plan.json"] == before + 1
+    await rest.close()
+
+
+async def test_a_request_for_a_session_is_told_to_be_on_its_way_before_it_is_answered(cloud: BrowserStack) -> None:
+    rest, sent = rest_of(cloud), asyncio.Event()
+    cloud.account.control.session_seconds = 60.0
+    beginning = asyncio.create_task(rest.begin_session(f"{cloud.hub}/session", CAPABILITIES, 120.0, sent.set))
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await sent.wait()
+    assert not beginning.done()
+    beginning.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await beginning
     await rest.close()
 
 

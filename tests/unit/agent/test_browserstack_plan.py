@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qgjob_agent.devices.browserstack import gate as gate_module
 from qgjob_agent.devices.browserstack.gate import Gate, PlanFullError
 from qgjob_agent.devices.browserstack.plan import Plan, Starts, Turn
 
@@ -63,6 +64,7 @@ async def test_10_000_starts_beside_a_foreign_user_and_none_against_a_full_plan(
         nonlocal begun
         for number in range(10_000 // at_once):
             await gate.enter(f"{name}-{number}", 36_000.0)
+            gate.sent(f"{name}-{number}")
             world.begin()
             begun += 1
             world.now += world.random.choice((0.0, 0.0, 0.1, 1.0, 5.0))
@@ -75,6 +77,58 @@ async def test_10_000_starts_beside_a_foreign_user_and_none_against_a_full_plan(
     assert world.looks > 1_000
 
 
+async def test_a_start_and_a_look_of_the_same_agent_never_overtake_each_other() -> None:
+    """The agent also looks to tell its coordinator which devices are free, whoever is about to begin a session."""
+    dice = random.Random(7)  # noqa: S311
+    full, begun = False, 0
+
+    async def travels() -> None:
+        for _ in range(dice.randrange(4)):
+            await asyncio.sleep(0)
+
+    async def ask() -> Plan:
+        nonlocal full
+        await travels()
+        full = dice.random() < 0.5
+        plan = Plan(int(full), 1)
+        await travels()
+        return plan
+
+    gate = Gate(ask, Starts(fresh_seconds=5.0, settle_seconds=0.0), iter(range(1 << 30)).__next__, 0.0)
+
+    async def looks() -> None:
+        while True:
+            await gate.look()
+            await travels()
+
+    looking = asyncio.create_task(looks())
+    for number in range(500):
+        await gate.enter(f"s{number}", 60.0)
+        await travels()  # it is connected
+        assert not full, "the last look showed a full plan"
+        begun += 1
+        gate.sent(f"s{number}")
+        await travels()
+        gate.answered(f"s{number}")
+    looking.cancel()
+    assert begun == 500
+
+
+async def test_a_start_that_is_never_sent_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_module, "SEND_SECONDS", 0.01)
+
+    async def ask() -> Plan:
+        return Plan(0, 2)
+
+    gate = Gate(ask, Starts(), lambda: 0.0, 0.0)
+    await gate.enter("hangs", 60.0)
+    async with asyncio.timeout(10):
+        await gate.enter("next", 60.0)
+        gate.sent("hangs")  # late: it holds nothing any more
+        gate.answered("next")
+        await gate.look()
+
+
 async def test_several_who_wait_are_let_in_one_by_one_in_order() -> None:
     world = World(random.Random(1), most=1)  # noqa: S311
     gate = Gate(world.ask, Starts(), lambda: world.now, 2.0, world.sleep)
@@ -82,6 +136,7 @@ async def test_several_who_wait_are_let_in_one_by_one_in_order() -> None:
 
     async def one(number: int) -> None:
         await gate.enter(f"s{number}", 3_600.0)
+        gate.sent(f"s{number}")
         world.begin()
         order.append(number)
         gate.answered(f"s{number}")

@@ -11,12 +11,20 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 
+SEND_SECONDS = 5.0
+"""A start whose request is not sent by then keeps looks and other starts from their turn no longer."""
+
+
 class PlanFullError(Exception):
     """The plan had no room for too long. The message says what it has, and what to do."""
 
 
 class Gate:
-    """`ask` gives what the plan is now; what it raises goes to whoever waits. First come, first served."""
+    """`ask` gives what the plan is now; what it raises goes to whoever waits. First come, first served.
+
+    A look and the beginning of a session never overtake each other: one that is to begin waits for a look under way,
+    which may show that there is no room any more, and none is asked until the request for the session is sent.
+    """
 
     def __init__(
         self,
@@ -31,36 +39,55 @@ class Gate:
         self._pause = pause_seconds
         self._sleep = sleep
         self._turn = asyncio.Lock()
+        self._asking = asyncio.Lock()
+        self._sending: tuple[str, asyncio.TimerHandle] | None = None
         self.starts = starts
 
     async def look(self) -> Plan:
         """Looks at the plan now. Errors: those of `ask`."""
-        asked_at = self._clock()
-        plan = await self._ask()
-        self.starts.looked(plan, asked_at, self._clock())
+        async with self._asking:
+            asked_at = self._clock()
+            plan = await self._ask()
+            self.starts.looked(plan, asked_at, self._clock())
         return plan
 
     async def enter(self, key: str, patience_seconds: float) -> None:
-        """Returns when the session `key` may begin, at once and by whoever was let in. Raises PlanFullError."""
+        """Returns when the session `key` may begin, at once and by whoever was let in, who tells `sent` after that.
+
+        Raises PlanFullError.
+        """
         try:
             async with asyncio.timeout(patience_seconds), self._turn:
                 while True:
+                    await self._asking.acquire()
                     turn = self.starts.turn(self._clock())
                     if turn is Turn.BEGIN:
                         self.starts.allowed(key, self._clock())
+                        late = asyncio.get_running_loop().call_later(SEND_SECONDS, self.sent, key)
+                        self._sending = (key, late)
                         return
+                    self._asking.release()
                     if turn is Turn.WAIT:
                         await self._sleep(self._pause)
                     await self.look()
         except TimeoutError:
             raise PlanFullError(words(self.starts, patience_seconds)) from None
 
+    def sent(self, key: str) -> None:
+        """The request for the session is on its way. A key that is not known means nothing."""
+        if self._sending is not None and self._sending[0] == key:
+            self._sending[1].cancel()
+            self._sending = None
+            self._asking.release()
+
     def answered(self, key: str) -> None:
         """The session runs, or could not begin."""
+        self.sent(key)
         self.starts.answered(key, self._clock())
 
     def full(self, key: str) -> None:
         """The provider had no room for the session after all."""
+        self.sent(key)
         self.starts.answered(key, self._clock())
         self.starts.full(self._clock())
 

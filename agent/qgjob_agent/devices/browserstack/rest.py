@@ -49,6 +49,10 @@ _SAID_IN = ("value", "message", "error", "errors")
 _DEEPEST = 3
 
 
+def _nobody() -> None:
+    """Nobody wants to know."""
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """Whose plan it is. Its text shows neither the key nor the user."""
@@ -163,14 +167,18 @@ class Rest:
         body = {"status": status, "reason": reason[:_TEXT]}
         await self._json("PUT", f"{_BASE}/sessions/{session_id}.json", what="a session", json=body)
 
-    async def begin_session(self, url: str, capabilities: dict[str, Any], seconds: float) -> tuple[str, dict[str, Any]]:
+    async def begin_session(
+        self, url: str, capabilities: dict[str, Any], seconds: float, sent: Callable[[], None] = _nobody
+    ) -> tuple[str, dict[str, Any]]:
         """Begins a session at a hub: its id and what it can do. One try, since each needs room in the plan.
 
+        `sent` is called when the request is on its way.
         Raises NoRoomError where the hub has none, UnheardError where one may have begun all the same.
         """
         body = {"capabilities": {"alwaysMatch": capabilities, "firstMatch": [{}]}}
         try:
-            told = await self._once("POST", url, "a session", json=body, timeout=seconds)
+            traced = {"trace": _when_sent(sent)}
+            told = await self._once("POST", url, "a session", json=body, timeout=seconds, extensions=traced)
             return self._session_of(told)
         except (RejectedError, CloudAwayError, AccountRefusedError) as error:
             if _NO_ROOM.search(str(error)):
@@ -329,6 +337,14 @@ def _listed(told: Any, kind: str) -> list[dict[str, Any]]:
     """The things of a list, each of which lies in an object of its own."""
     found = [each.get(kind) for each in told if isinstance(each, dict)] if isinstance(told, list) else []
     return [each for each in found if isinstance(each, dict) and _ID.fullmatch(str(each.get("hashed_id")))]
+
+
+def _when_sent(sent: Callable[[], None]) -> Callable[[str, dict[str, Any]], Awaitable[None]]:
+    async def trace(event: str, _info: dict[str, Any]) -> None:
+        if event.endswith(".send_request_body.complete"):
+            sent()
+
+    return trace
 
 
 def _message(answer: httpx2.Response) -> str:

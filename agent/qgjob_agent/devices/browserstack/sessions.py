@@ -121,7 +121,9 @@ class Sessions:
         begun = False
         try:
             url = f"{self._settings.hub_url.rstrip('/')}/session"
-            session_id, told = await self._rest.begin_session(url, capabilities, self._settings.session_seconds)
+            session_id, told = await self._rest.begin_session(
+                url, capabilities, self._settings.session_seconds, lambda: self._gate.sent(key)
+            )
             begun = True
         except NoRoomError:
             self._gate.full(key)

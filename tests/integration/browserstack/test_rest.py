@@ -14,6 +14,7 @@ from qgjob_agent.devices.browserstack.errors import (
     CloudError,
     NoRoomError,
     RejectedError,
+    UnheardError,
 )
 from qgjob_agent.devices.browserstack.plan import Plan
 from qgjob_agent.devices.browserstack.rest import TRIES, Account, Rest
@@ -76,6 +77,19 @@ async def test_too_many_requests_makes_all_calls_wait_as_long_as_the_answer_asks
     await rest.close()
 
 
+async def test_an_answer_that_asks_for_less_shortens_no_pause_of_all_calls(cloud: BrowserStack) -> None:
+    """Both were on their way: the later one is of another limit, or says nothing of it."""
+    waits = Waits()
+    rest, control = rest_of(cloud, waits), cloud.account.control
+    for control.retry_after in (50, None):
+        control.refuse["session"] = [429]
+        with pytest.raises(CloudAwayError, match="429"):
+            await rest.begin_session(f"{cloud.hub}/session", CAPABILITIES, 10.0)
+    await rest.plan()
+    assert 40.0 < waits.seconds[0] <= 50.0
+    await rest.close()
+
+
 async def test_an_upload_that_was_taken_and_answered_with_a_failure_is_not_made_twice(
     cloud: BrowserStack, tmp_path: Path
 ) -> None:
@@ -100,6 +114,23 @@ async def test_a_session_is_refused_for_want_of_room_or_for_what_it_wants(cloud:
     cloud.account.control.refuse["session"] = [401]
     with pytest.raises(AccountRefusedError, match=r"browserstack\.access_key"):
         await rest.begin_session(url, CAPABILITIES, 10.0)
+    await rest.close()
+
+
+@pytest.mark.parametrize("status", [502, 504])
+async def test_a_session_that_may_have_begun_is_no_full_plan_whatever_the_words_are(
+    cloud: BrowserStack, status: int
+) -> None:
+    """Who takes it for one looks for no session, and the one that had begun would keep its place."""
+
+    async def answer(*_: object) -> tuple[int, list[str], bytes]:
+        return status, [], b"the request was too long in the queue for parallel sessions"
+
+    cloud._answer = answer  # type: ignore[method-assign]
+    rest = rest_of(cloud)
+    with pytest.raises(CloudError, match=f"HTTP {status}: the request was too long in the queue") as failed:
+        await rest.begin_session(f"{cloud.hub}/session", CAPABILITIES, 10.0)
+    assert type(failed.value) is UnheardError
     await rest.close()
 
 
@@ -132,6 +163,14 @@ async def test_a_file_is_waited_for_and_bounded(cloud: BrowserStack, tmp_path: P
     with pytest.raises(CloudAwayError, match=r"no other.mp4 yet \(HTTP 403\)"):
         await rest.fetch(f"{cloud.url}/files/1/other.mp4", tmp_path / "other.mp4", 1_000)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["video.mp4"]
+    await rest.close()
+
+
+@pytest.mark.parametrize("address", ["https://a\x01b/video.mp4", "https://half a \ud83d/", "http://xn--\u2603..a/"])
+async def test_an_address_that_is_none_has_no_file(cloud: BrowserStack, tmp_path: Path, address: str) -> None:
+    rest = rest_of(cloud)
+    with pytest.raises(RejectedError, match=r"video\.mp4 at no address"):
+        await rest.fetch(address, tmp_path / "video.mp4", 1_000)
     await rest.close()
 
 

@@ -19,7 +19,7 @@ from tests.fakes.browserstack import account
 from tests.fakes.browserstack.account import KEY, USER
 from tests.fakes.browserstack.server import BrowserStack
 from tests.fakes.waiting import until
-from tests.integration.browserstack.lab import DEVICE, Told, assignment, provider_of
+from tests.integration.browserstack.lab import DEVICE, Told, Waits, assignment, provider_of
 
 PASSED, FAILED = (Finished(x, 1, 2, 1, error=None) for x in (Outcome.PASSED, Outcome.TEST_FAILED))
 
@@ -119,6 +119,26 @@ async def test_a_refusal_for_want_of_room_waits_and_another_one_does_not(cloud: 
         await provider.cloud.begin(asked("run/3"))
     assert len(control.refuse["wd/hub/session"]) == 7
     assert provider.cloud.busy == {DEVICE.device_id}, "only the first one runs"
+    await provider.close()
+
+
+async def test_a_session_waits_as_long_as_the_answer_to_too_many_asks(cloud: BrowserStack, tmp_path: Path) -> None:
+    """The next try would only be one request more, against a plan that was seen a moment before."""
+    cloud.account.control.most = 20
+    provider, control = provider_of(cloud, Told(), tmp_path), cloud.account.control
+    waits = provider._rest._waits = Waits()
+    control.refuse["wd/hub/session"], control.retry_after = [429], 7
+    await provider.cloud.begin(asked())
+    assert [6.0 < seconds <= 7.0 for seconds in waits.seconds][:1] == [True]
+    await provider.close()
+
+
+async def test_a_session_waits_no_longer_for_that_than_for_room(cloud: BrowserStack, tmp_path: Path) -> None:
+    provider, control = provider_of(cloud, Told(), tmp_path, wait_seconds=0.3), cloud.account.control
+    control.refuse["wd/hub/session"], control.retry_after = [429] * 3, 50
+    with pytest.raises(SessionRefusedError, match=r"no more requests for longer than the 0\.3 s.*asked for too much"):
+        await provider.cloud.begin(asked())
+    assert cloud.heads.count("POST /wd/hub/session") == 1
     await provider.close()
 
 

@@ -180,6 +180,8 @@ class Rest:
             traced = {"trace": _when_sent(sent)}
             told = await self._once("POST", url, "a session", json=body, timeout=seconds, extensions=traced)
             return self._session_of(told)
+        except UnheardError:  # whatever its words are, one may have begun
+            raise
         except (RejectedError, CloudAwayError, AccountRefusedError) as error:
             if _NO_ROOM.search(str(error)):
                 raise NoRoomError(str(error)) from None
@@ -232,7 +234,11 @@ class Rest:
 
         Only its own host is shown who asks.
         """
-        if httpx2.URL(url).host == self._client.base_url.host:
+        try:
+            host = httpx2.URL(url).host
+        except (httpx2.InvalidURL, ValueError):
+            raise RejectedError(f"BrowserStack has {path.name} at no address") from None
+        if host == self._client.base_url.host:
             client = self._client
         else:
             self._plain = client = self._plain or httpx2.AsyncClient(
@@ -277,10 +283,14 @@ class Rest:
         )
         async for attempt in retrying:
             with attempt:
-                if (left := self._not_before - time.monotonic()) > 0:
-                    await self._waits(left)
+                await self.calm()
                 return await call()
         raise AssertionError("unreachable")
+
+    async def calm(self) -> None:
+        """Waits as long as the last answer to too many requests asks for; all calls but `begin_session` do it."""
+        if (left := self._not_before - time.monotonic()) > 0:
+            await self._waits(left)
 
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome is not None else None
@@ -303,7 +313,8 @@ class Rest:
                 raise UnheardError(f"BrowserStack answers for {what} with what is no JSON") from None
         refusal = self._refusal(answer, what)
         if isinstance(refusal, TooManyError):
-            self._not_before = time.monotonic() + (refusal.retry_seconds or self._pause)
+            until = time.monotonic() + (refusal.retry_seconds or self._pause)
+            self._not_before = max(self._not_before, until)  # an answer that overtook another one shortens nothing
         raise refusal
 
     def _refusal(self, answer: httpx2.Response, what: str) -> CloudError:

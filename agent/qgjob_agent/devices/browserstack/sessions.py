@@ -113,6 +113,12 @@ class Sessions:
                 raise SessionRefusedError(str(error)) from error
 
     async def _try(self, asked: Asked, key: str, capabilities: dict[str, Any], deadline: float) -> Begun:
+        try:
+            async with asyncio.timeout(max(deadline - monotonic_seconds(), 0.0)):
+                await self._rest.calm()  # before the gate: what the plan has free is known for a moment
+        except TimeoutError:
+            text = f"BrowserStack takes no more requests for longer than the {self._settings.wait_seconds:g} s that a"
+            raise SessionRefusedError(f"{text} session waits: the account has asked for too much") from None
         await self._gate.enter(key, max(deadline - monotonic_seconds(), 0.0))
         if asked.dropped:
             self._gate.answered(key)

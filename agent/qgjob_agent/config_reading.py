@@ -36,17 +36,23 @@ class Sources:
         """The error of a setting, with its name and value as they are where it was set."""
         found = next((self.found[each] for each in _outward(setting) if each in self.found), None)
         shown = found.value if found is not None else value
-        if shown is not None and is_secret(setting):
+        # What stands in a list of tables nobody looked at.
+        of_tables = isinstance(shown, list) and any(isinstance(each, Mapping) for each in shown)
+        if of_tables or (shown is not None and is_secret(setting)):
             shown = "(hidden)"
         name, source = (setting, self.file) if found is None else (found.name, found.source)
         return ConfigError(name, shown, source, problem)
 
 
 def is_secret(setting: str) -> bool:
-    """Also one whose name has a slip or stands in another place, and all that is no setting where secrets are."""
+    """Also one whose name has a slip, stands in another place or is as in the environment; and all that is no setting
+    where secrets are.
+    """
     table, name = setting.partition(".")[0], setting.rpartition(".")[2]
     unknown = table == "browserstack" and name not in BrowserStackConfig.model_fields
-    return unknown or bool(get_close_matches(name, _SECRETS, n=1, cutoff=0.75))
+    words = name.lower().replace("-", "_").split("_")
+    ends = ("_".join(words[at:]) for at in range(len(words)))
+    return unknown or any(get_close_matches(end, _SECRETS, n=1, cutoff=0.75) for end in ends)
 
 
 def _outward(setting: str) -> list[str]:

@@ -305,6 +305,12 @@ WRONG: list[tuple[dict[str, str], str]] = [
         'username = "s3cret"',
         'tokn = "s3cret"',
         'acess_key = "s3cret"',
+        'QGJOB_TOKEN = "s3cret"',
+        'BROWSERSTACK_ACCESS_KEY = "s3cret"',
+        'browserstack-username = "s3cret"',
+        '[appwright]\nQGJOB_BROWSERSTACK_ACESS_KEY = "s3cret"',
+        '[[browserstak]]\naccess_key = "s3cret"',
+        '[[command]]\ntoken = "s3cret"',
     ],
 )
 def test_a_secret_that_stands_in_another_place_is_not_shown(tmp_path: Path, text: str) -> None:

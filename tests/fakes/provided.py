@@ -33,7 +33,7 @@ class FolderOfBuilds:
     def put(self, app_version_id: str, path: Path, form: str, package: str | None) -> Build:
         """A build of an app version."""
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        build = self.builds[app_version_id] = Build(path, digest, form, package)
+        build = self.builds[app_version_id] = Build(path, digest, form, package, app_version_id)
         return build
 
     async def get(self, assignment: Assignment, platform: str, kind: str) -> Build:

@@ -13,12 +13,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """A build on this host's disk. `format` is apk, aab, ipa or app; `package` is None where nobody has said it yet."""
+    """A build on this host's disk. `format` is apk, aab, ipa or app; `package` is None where nobody has said it yet.
+
+    `version` is the app version that it is of.
+    """
 
     path: Path
     digest: str
     format: str
     package: str | None = None
+    version: str = ""
+
+    @property
+    def called(self) -> str:
+        """What people know it by: what was pushed lies here by its digest."""
+        return f"the build of {self.version!r}" if self.version else f"the build {self.path.name!r}"
 
 
 class BuildUnresolvedError(Exception):

@@ -49,7 +49,7 @@ class ResolvedBuilds:
             source = partial(self._pushed, what.org_id, what.build_digest)
             ending = ENDINGS.get(what.build_format, "")
             path = await self._cache.get(what.build_digest, what.build_size_bytes, source, ending=ending)
-            return Build(path, what.build_digest, what.build_format, what.build_package or None)
+            return Build(path, what.build_digest, what.build_format, what.build_package or None, what.app_version_id)
         if self._template is None:
             raise BuildUnresolvedError(f"{_nobody_pushed(what, platform, kind)}, or set builds.template for this agent")
         values = {
@@ -67,7 +67,7 @@ class ResolvedBuilds:
             path, digest = await self._addresses.get(name, ENDINGS[form])
         else:
             path, digest = await self._of_file(Path(name), what, platform, kind)
-        return Build(path, digest, form)
+        return Build(path, digest, form, version=what.app_version_id)
 
     async def close(self) -> None:
         """Ends what is being fetched."""

@@ -74,7 +74,7 @@ async def test_a_build_that_can_not_be_read_now_is_tried_again(lab: Host) -> Non
 
 async def test_a_build_that_can_not_be_had_is_no_fault_of_the_device(lab: Host, tmp_path: Path) -> None:
     build = lab.builds.add("aab")
-    lab.builds.builds["aab"] = type(build)(tmp_path / "aab.apk", build.digest, "aab", build.package)
+    lab.builds.builds["aab"] = type(build)(tmp_path / "571689e8.aab", build.digest, "aab", build.package, "1.0")
     lab.builds.add("odd")
     lab.builds.builds["odd"] = type(build)(build.path, build.digest, "apk", "com.x; reboot")
     lab.builds.errors["away"] = BuildAwayError("the coordinator is away")
@@ -86,7 +86,7 @@ async def test_a_build_that_can_not_be_had_is_no_fault_of_the_device(lab: Host, 
         await told.seen(PHONE_ID)
         for app, unresolvable, words in (
             ("nobody-pushed", True, "push it"),
-            ("aab", True, "bundletool"),
+            ("aab", True, "the build of '1.0' is an .aab, and Android devices install an .apk: push that (bundletool"),
             ("odd", True, "no name of a package"),
             ("corrupt", True, "INSTALL_PARSE_FAILED_NOT_APK"),
             ("away", False, "the coordinator is away"),

@@ -203,6 +203,7 @@ async def test_what_was_pushed_is_taken_before_any_template(cache: ContentCache,
     build = await resolved(cache, f"{tmp_path}/{{app_version_id}}.apk").get(wants(DIGEST), "android", "device")
     assert (build.path.read_bytes(), build.digest) == (CONTENT, DIGEST)
     assert (build.format, build.package) == ("apk", "com.acme.shop")
+    assert build.called == "the build of 'v7'", "it lies there by its digest, which nobody knows it by"
 
 
 async def test_without_a_template_it_says_what_to_push(cache: ContentCache) -> None:

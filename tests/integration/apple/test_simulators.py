@@ -155,8 +155,8 @@ async def test_a_build_that_does_not_fit_is_said_and_never_tried(mac: Mac) -> No
         await told.seen(SIM_ID)
         for app, words in (
             ("ipa", "is an .ipa, which is for iPhones and iPads"),
-            ("apk", "a build for Android"),
-            ("phone", "was built for iPhones"),
+            ("apk", "the build of 'apk' is an .apk, a build for Android"),
+            ("phone", "the build of 'phone' was built for iPhones"),
             ("corrupt", "no zip archive"),
             ("slip", "would lie outside of it"),
         ):

@@ -13,8 +13,6 @@ from qgjob_agent.devices.refusals import InstallRefusedError
 from qgjob_agent.host.program import HostError, run_program
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from qgjob_agent.builds.base import Build
     from qgjob_agent.devices.adb.client import AdbClient, Said
     from qgjob_agent.devices.adb.settings import AdbSettings
@@ -33,10 +31,10 @@ class AndroidPackages:
         """See Packages. Only a package that is a name may stand in a command."""
         if build.format != "apk":
             raise InstallRefusedError.of_build(
-                f"{build.path.name!r} is an .{build.format}, and Android devices install an .apk: push that"
+                f"{build.called} is an .{build.format}, and Android devices install an .apk: push that"
                 + (" (bundletool makes a universal one of an .aab)" if build.format == "aab" else "")
             )
-        package = _told_by(build.path) if build.package is None else build.package
+        package = _told_by(build) if build.package is None else build.package
         if not is_package_name(package):
             raise InstallRefusedError.of_build(f"the build's package {package!r} is no name of a package: push another")
         return package
@@ -80,13 +78,13 @@ class AndroidPackages:
         return await self._client.shell(serial, command, self._settings.answer_seconds)
 
 
-def _told_by(path: Path) -> str:
+def _told_by(build: Build) -> str:
     """The package of a build that nobody pushed: without it nobody knows whose data it would meet on a device."""
     try:
-        return package_of(path)
+        return package_of(build.path)
     except ApkError as error:
         raise InstallRefusedError.of_build(
-            f"the build {path.name!r} {error}; only a build that tells its package is installed: make it anew"
+            f"{build.called} {error}; only a build that tells its package is installed: make it anew"
         ) from error
     except OSError as error:
-        raise HostError(f"the build {path.name!r} can't be read: {error.strerror or error}") from error
+        raise HostError(f"the build {build.path.name!r} can't be read: {error.strerror or error}") from error

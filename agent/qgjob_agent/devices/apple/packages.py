@@ -28,18 +28,16 @@ _ANDROID = ("apk", "aab")
 
 def _read(build: Build, wanted: str, wants: str) -> Bundle:
     """The app of a build, if that has the wanted format. Errors: InstallRefusedError."""
-    name = build.path.name
+    name = build.called
     if build.format in _ANDROID:
-        raise InstallRefusedError.of_build(
-            f"{name!r} is an .{build.format}, a build for Android, and {wants}: push that"
-        )
+        raise InstallRefusedError.of_build(f"{name} is an .{build.format}, a build for Android, and {wants}: push that")
     if build.format != wanted:
         what = "an .ipa, which is for iPhones and iPads" if build.format == "ipa" else "a zip of an .app folder"
-        raise InstallRefusedError.of_build(f"{name!r} is {what}, and {wants}: push that")
+        raise InstallRefusedError.of_build(f"{name} is {what}, and {wants}: push that")
     try:
         return (read_folder if build.path.is_dir() else read_bundle)(build.path, wanted)
     except BundleError as error:
-        raise InstallRefusedError.of_build(f"the build {name!r} {error}; {wants}: push that") from error
+        raise InstallRefusedError.of_build(f"{name} {error}; {wants}: push that") from error
 
 
 class SimulatorPackages:
@@ -55,7 +53,7 @@ class SimulatorPackages:
         wants = "simulators install a zip of an .app folder that was built for the simulator"
         bundle = _read(build, "app", wants)
         if bundle.for_simulator is False:
-            raise InstallRefusedError.of_build(f"{build.path.name!r} was built for iPhones, and {wants}: push that")
+            raise InstallRefusedError.of_build(f"{build.called} was built for iPhones, and {wants}: push that")
         return bundle.package
 
     async def says(self, serial: str, package: str) -> PackageSays | None:
@@ -118,9 +116,7 @@ class PhonePackages:
         wants = "iPhones and iPads install an .ipa that is signed for them"
         bundle = _read(build, "ipa", wants)
         if bundle.for_simulator:
-            raise InstallRefusedError.of_build(
-                f"{build.path.name!r} was built for the simulator, and {wants}: push that"
-            )
+            raise InstallRefusedError.of_build(f"{build.called} was built for the simulator, and {wants}: push that")
         return bundle.package
 
     async def says(self, serial: str, package: str) -> PackageSays | None:

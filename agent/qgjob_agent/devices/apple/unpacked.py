@@ -51,10 +51,10 @@ class UnpackedBuilds:
             try:
                 return replace(build, path=await self._unpacked(build))
             except BundleError as error:
-                text = f"the build {build.path.name!r} {error}; push a zip of one .app folder"
+                text = f"{build.called} {error}; push a zip of one .app folder"
                 raise BuildUnresolvedError(text) from error
             except OSError as error:
-                text = f"the build {build.path.name!r} can't be unpacked to {self._folder}: {error.strerror}"
+                text = f"{build.called} can't be unpacked to {self._folder}: {error.strerror}"
                 raise BuildAwayError(text) from error
 
     async def close(self) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
+    from qgjob_agent.config import AgentConfig
     from qgjob_agent.doctor.host import Host
 
 _SECONDS = 10.0
@@ -24,6 +25,7 @@ _APPIUM_SECONDS = 18.0
 """Appium loads all of itself before it says its version."""
 _OLDEST_NODE = 18
 _ANDROID, _IOS = "uiautomator2", "xcuitest"
+_UDID = "QGJOB_UDID"
 _OF_APPIUM_2 = {_ANDROID: "3.10.0", _IOS: "7.35.1"}
 """Of each driver one that Appium 2 takes, which AppWright has: the newest ones refuse it."""
 
@@ -75,11 +77,17 @@ async def suite(host: Host) -> list[Finding]:
     if host.config.runner != "appwright" or config.suite_dir is None:
         return _unused(host, check)
     folder, in_cloud = config.suite_dir, host.config.browserstack.enabled
-    plain, many = config.mode == "plain", host.config.apple.enabled and len(host.config.apple.udids) != 1
-    return [await beside(lambda: _suite(folder, config.config, plain=plain, in_cloud=in_cloud, many_apple=many))]
+    plain, many = config.mode == "plain", _many(host.config)
+    return [await beside(lambda: _suite(folder, config.config, plain=plain, in_cloud=in_cloud, many=many))]
 
 
-def _suite(folder: Path, config: str, *, plain: bool, in_cloud: bool, many_apple: bool) -> Finding:
+def _many(config: AgentConfig) -> frozenset[str]:
+    """The drivers of which the settings may have several devices."""
+    kinds = ((_ANDROID, config.adb.enabled, config.adb.serials), (_IOS, config.apple.enabled, config.apple.udids))
+    return frozenset(driver for driver, enabled, named in kinds if enabled and len(named) != 1)
+
+
+def _suite(folder: Path, config: str, *, plain: bool, in_cloud: bool, many: Collection[str]) -> Finding:
     check = "appwright.suite"
     if not folder.is_dir():
         return problem(check, f"appwright.suite_dir is {folder}, which is no folder", "name the test project's folder")
@@ -100,12 +108,32 @@ def _suite(folder: Path, config: str, *, plain: bool, in_cloud: bool, many_apple
         why = f"{text}: {versions.why_plain}, and sessions of a plan want versions that were tried"
         return problem(check, why, "see docs/appwright.md for the versions to pin")
     plain_text = f"{text}: plain mode, which installs the app for each test, since {versions.why_plain}"
-    if many_apple:
-        text = f"{plain_text}; and simulators share port 8100 in it, so that a session on one ends that of another"
-        return warning(check, text, "name one device in apple.udids, or see docs/appwright.md for the versions to pin")
+    troubles, ways = [plain_text], list[str]()
+    if _IOS in many:
+        troubles.append("and simulators share port 8100 in it, so that a session on one ends that of another")
+        ways.append("name one device in apple.udids, or see docs/appwright.md for the versions to pin")
+    if _ANDROID in many and not _names_udid(folder / config):
+        troubles.append(
+            f"and {config} does not name {_UDID}: an Android project without a udid has its sessions on the first "
+            "device that is found, whichever the test is for"
+        )
+        ways.append(
+            f"give the project's device `udid: process.env.{_UDID}` and the provider local-device, or see "
+            "docs/appwright.md for the versions to pin"
+        )
+    if ways:
+        return warning(check, "; ".join(troubles), "; ".join(ways))
     if plain:
         return note(check, plain_text)
     return warning(check, plain_text, "see docs/appwright.md for the versions to pin")
+
+
+def _names_udid(config: Path) -> bool:
+    """Whether the variable that names the device stands there. What the config imports may have it too."""
+    try:
+        return _UDID.encode() in config.read_bytes()
+    except OSError:
+        return False
 
 
 async def appium(host: Host) -> list[Finding]:

@@ -319,6 +319,39 @@ async def test_simulators_that_would_end_each_others_sessions_in_plain_mode(
     assert (found.level, "port 8100" in found.found) == (level, level is WARNING)
 
 
+@pytest.mark.parametrize(
+    ("adb_table", "config", "level"),
+    [
+        ("enabled = true", "", WARNING),
+        ('enabled = true\nserials = ["A", "B"]', "{ platform: Platform.ANDROID }", WARNING),
+        ("enabled = true", 'device: { provider: "local-device", udid: process.env.QGJOB_UDID }', NOTE),
+        ('enabled = true\nserials = ["A"]', "", NOTE),
+        ("", "", NOTE),
+    ],
+)
+async def test_a_project_that_names_no_android_device_in_plain_mode(
+    bench: Bench, adb_table: str, config: str, level: Level
+) -> None:
+    """UiAutomator2 takes the first one that it finds, also one that another test has."""
+    (bench.suite / "appwright.config.ts").write_text(config)
+    bench.package("appwright", "0.1.1")
+    bench.package("playwright", "1.59.1")
+    table = f'{APPWRIGHT}mode = "plain"\n[adb]\n{adb_table}\n'
+    (found,) = await appwright.suite(bench.host(table, AGENT_ID="agent-1"))
+    assert (found.level, "does not name QGJOB_UDID" in found.found) == (level, level is WARNING)
+    assert level is NOTE or "udid: process.env.QGJOB_UDID" in (found.advice or "")
+
+
+async def test_several_devices_of_both_kinds_in_plain_mode_are_told_of_both(bench: Bench) -> None:
+    (bench.suite / "appwright.config.ts").touch()
+    bench.package("appwright", "0.1.1")
+    bench.package("playwright", "1.59.1")
+    both = "[adb]\nenabled = true\n[apple]\nenabled = true\n"
+    (found,) = await appwright.suite(bench.host(f'{APPWRIGHT}mode = "plain"\n{both}', AGENT_ID="agent-1"))
+    assert all(word in found.found for word in ("port 8100", "does not name QGJOB_UDID"))
+    assert all(word in (found.advice or "") for word in ("apple.udids", "process.env.QGJOB_UDID"))
+
+
 def test_a_driver_that_is_missing_is_to_be_one_that_the_appium_takes() -> None:
     """The newest ones refuse Appium 2, which is what AppWright has."""
     own = json.loads((EXAMPLE / "package.json").read_text())["dependencies"]

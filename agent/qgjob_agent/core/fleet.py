@@ -37,7 +37,7 @@ def lost(state: State, event: DeviceLost) -> None:
     device = state.devices.get(event.device_id)
     if device is None or device.gone:
         return
-    device.gone = True
+    device.gone, device.seen = True, None
     give_back_unstarted(state, device, DeathCause.DEVICE_LOST)
     for token in list(device.living):
         kill(state, state.leases[token], DeathCause.DEVICE_LOST, state.kill_grace_seconds)

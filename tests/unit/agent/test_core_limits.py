@@ -329,6 +329,15 @@ def test_what_was_seen_before_an_installation_ended_counts_for_nothing() -> None
     assert "start t2 on d1" in lines(core.finish("t1"))
 
 
+def test_what_was_seen_before_a_device_went_away_counts_for_nothing() -> None:
+    core = Core("d1").open().warm("v1", "aa")
+    core.assign("t1", digest="aa")
+    core.tell(events.DeviceSeen(DeviceFacts("d1", "d1", Target.EMULATOR)))
+    assert [told.gone for told in every(core.tell(events.DeviceLost("d1")), instructions.SendInventory)] == [["d1"]]
+    ended = core.report(events.AttemptKilled("t1", DeathCause.DEVICE_LOST, 5))
+    assert every(ended, instructions.SendInventory) == [], "it is gone, which was told"
+
+
 # ---- the disk ----
 
 

@@ -143,6 +143,21 @@ async def test_what_no_json_can_say_is_refused(cloud: BrowserStack, wish: object
     await rest.close()
 
 
+@pytest.mark.parametrize("data", [b"[" * 100_000, b'{"a":' * 100_000, b"\xff\xfe\x00", b"\x00", b"7" * 5_000])
+@pytest.mark.parametrize("status", [200, 500])
+async def test_what_no_json_reader_takes_is_no_answer(cloud: BrowserStack, data: bytes, status: int) -> None:
+    """Who looks at the plan looks on after that."""
+
+    async def answer(*_: object) -> tuple[int, list[str], bytes]:
+        return status, ["content-type: application/json"], data
+
+    cloud._answer = answer  # type: ignore[method-assign]
+    rest = rest_of(cloud)
+    with pytest.raises(CloudAwayError):
+        await rest.plan()
+    await rest.close()
+
+
 async def test_a_host_that_is_away_says_so(cloud: BrowserStack) -> None:
     rest = rest_of(cloud)
     await cloud.stop()

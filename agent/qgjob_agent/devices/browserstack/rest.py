@@ -47,6 +47,7 @@ _NOT_ALLOWED = frozenset({401, 402, 403})
 _ADVICE = "check browserstack.username and browserstack.access_key, and what the plan allows"
 _SAID_IN = ("value", "message", "error", "errors")
 _DEEPEST = 3
+_NO_JSON = (ValueError, RecursionError)
 
 
 def _nobody() -> None:
@@ -309,7 +310,7 @@ class Rest:
         if answer.is_success:
             try:
                 return answer.json()
-            except ValueError:
+            except _NO_JSON:
                 raise UnheardError(f"BrowserStack answers for {what} with what is no JSON") from None
         refusal = self._refusal(answer, what)
         if isinstance(refusal, TooManyError):
@@ -361,7 +362,7 @@ def _when_sent(sent: Callable[[], None]) -> Callable[[str, dict[str, Any]], Awai
 def _message(answer: httpx2.Response) -> str:
     try:
         return _said(answer.json())
-    except ValueError:
+    except _NO_JSON:
         return "" if "<" in answer.text else answer.text  # words alone, such as of a wrong key; a page says nothing
 
 

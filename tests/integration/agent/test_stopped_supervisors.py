@@ -78,7 +78,7 @@ async def test_its_limits_end_it(tmp_path: Path, limit: str, restarted: bool) ->
         assert finished.outcome == types.OUTCOME_TIMED_OUT
         why = "its time limit being over" if limit == "timeout_ms" else "having printed nothing for too long"
         assert f"{why}; its {KEPT_STOPPED}" in finished.error
-        assert KEPT_STOPPED in session.log_of("t1").decode()
+        await until(lambda: KEPT_STOPPED in session.log_of("t1").decode(), "its log does not say why")
         assert finished.ended_at_ms - finished.started_at_ms >= 4_000
         assert agent.said().count("supervisor_kept_stopped") == 1
         assert "supervisor_lost" not in agent.said()
@@ -99,7 +99,7 @@ async def test_a_cancel_ends_it(tmp_path: Path, restarted: bool) -> None:
             session.send(revoke=pb.Revoke(token="t1", reason="cancelled", grace_ms=200))  # noqa: S106 - a lease token
         dead = (await session.report("t1", "tree_dead")).tree_dead
         assert (dead.cause, dead.started) == (pb.DEATH_CAUSE_REVOKED, True)
-        assert KEPT_STOPPED in session.log_of("t1").decode()
+        await until(lambda: KEPT_STOPPED in session.log_of("t1").decode(), "its log does not say why")
         stub.revoke = set()
         await well_again(session, agent, pids)
 

@@ -158,13 +158,14 @@ async def test_what_no_json_reader_takes_is_no_answer(cloud: BrowserStack, data:
     await rest.close()
 
 
-async def test_a_host_that_is_away_says_so(cloud: BrowserStack) -> None:
+async def test_a_host_that_is_away_says_so() -> None:
+    cloud = BrowserStack()
+    await cloud.start()
     rest = rest_of(cloud)
     await cloud.stop()
     with pytest.raises(CloudAwayError, match="does not answer for the plan: ConnectError"):
         await rest.plan()
     await rest.close()
-    await cloud.start()  # for its end
 
 
 async def test_a_file_is_waited_for_and_bounded(cloud: BrowserStack, tmp_path: Path) -> None:

@@ -144,8 +144,8 @@ async def test_a_session_waits_no_longer_for_that_than_for_room(cloud: BrowserSt
 
 async def test_a_plan_that_stays_full_is_an_answer_and_begins_nothing(cloud: BrowserStack, tmp_path: Path) -> None:
     cloud.account.control.foreign = 2
-    provider = provider_of(cloud, Told(), tmp_path, wait_seconds=0.2)
-    with pytest.raises(SessionRefusedError, match=r"no free session for 0.2 s \(2 of 2 run\)"):
+    provider = provider_of(cloud, Told(), tmp_path, wait_seconds=1.0)
+    with pytest.raises(SessionRefusedError, match=r"no free session for 1 s \(2 of 2 run\)"):
         await provider.cloud.begin(asked())
     assert "POST /wd/hub/session" not in cloud.heads
     await provider.close()

@@ -92,8 +92,8 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         why = "the stream broke"
         try:
             why = await self._until_over(live.session, reader, writer)
-        except (asyncio.CancelledError, grpc.aio.UsageError):
-            pass
+        except (asyncio.CancelledError, grpc.aio.UsageError, grpc.aio.InternalError):
+            pass  # the peer went, maybe while it was written to
         except InvalidError as e:
             why = e.message
             live.session.end(m.Refused(m.RefusedReason.INVALID, why))

@@ -150,6 +150,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             except QgjobError as e:
                 watch.code = code_of(e).name
                 await _fail(context, e, key)
+            except grpc.aio.InternalError:
+                watch.code = "CANCELLED"  # its peer went while it was written to
             except DecodeError:
                 malformed = _malformed()
                 watch.code = code_of(malformed).name

@@ -99,3 +99,15 @@ async def test_a_call_that_was_aborted_in_its_own_words_keeps_them() -> None:
     assert (error.code(), error.details()) == (grpc.StatusCode.DEADLINE_EXCEEDED, "words of its own")
     assert [line for line in lines if line["log_level"] == "error"] == []
     assert [key[-1] for key in telemetry.rpc_handled] == ["DEADLINE_EXCEEDED"]
+
+
+async def test_a_session_whose_peer_goes_while_it_is_written_to_is_no_fault_of_ours() -> None:
+    async def writes(_requests: Any, _context: Any) -> None:
+        raise grpc.aio.InternalError("Failed to write")
+
+    telemetry = Telemetry()
+    session = interceptor.CallInterceptor(telemetry)._stream(writes, ("bidi_stream", "AgentService", "Connect"))
+    with capture_logs() as lines:
+        await session(None, None)
+    assert lines == []
+    assert [key[-1] for key in telemetry.rpc_handled] == ["CANCELLED"]

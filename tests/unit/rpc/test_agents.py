@@ -58,6 +58,13 @@ class Stopped(Stuck):
         raise grpc.aio.BaseError("Server already stopped.")
 
 
+class Broken(Stuck):
+    """One whose peer has gone while it is written to: nothing of it can be written any more."""
+
+    async def write(self, message: pb.ConnectResponse) -> None:
+        raise grpc.aio.InternalError("Failed to write")
+
+
 class Closed:
     """Sessions of which only the end matters."""
 
@@ -84,6 +91,12 @@ async def _serve(session: Session, context: Stuck) -> str:
 def _session() -> Session:
     store: Any = None
     return Session("a1", 1, 10, store, Times(1_000, HOUR_MS, HOUR_MS, 1_000, HOUR_MS, 0))
+
+
+async def test_a_peer_that_goes_while_it_is_written_to_is_no_fault_of_ours() -> None:
+    session = _session()
+    session.say(Recall(1, ("t",)))
+    assert await _serve(session, Broken()) == "the stream broke"
 
 
 async def test_a_session_that_was_ended_ends_also_when_its_agent_does_not_read() -> None:

@@ -214,6 +214,27 @@ async def test_a_job_that_can_not_be_used_is_left_by_retention_as_it_is_and_no_o
     assert audit(raw) == []
 
 
+@pytest.mark.parametrize(("field", "value"), [("s", "?"), ("l", "no lease")])
+async def test_one_that_left_its_queue_while_it_was_damaged_is_queued_by_a_cancel_and_a_retry(
+    field: str, value: str, store: Store, raw: Redis
+) -> None:
+    """As docs/operations.md has it, when its record is mended."""
+    await submitted(store)
+    broken = JOBS[1].ulid
+    record = f"{keys.org('acme')}j:{broken}"
+    kept = raw.dump(record)
+    raw.hset(record, field, value)
+    await claim(store)
+    raw.restore(record, 0, kept, replace=True)
+    await store.jobs.cancel("acme", [(broken, 1)], NOW, reason="x")
+    await store.jobs.retry("acme", [(broken, 1, None)], NOW)
+    (job,) = await store.reads.get("acme", [broken])
+    assert job is not None
+    assert job.status is Status.QUEUED
+    assert audit(raw) == []
+    assert (await scenes.claim(store, JOBS[1], (broken, "again"))).grants
+
+
 async def test_all_jobs_that_can_not_be_used_are_named_at_once(store: Store, raw: Redis) -> None:
     """By their records, of another type or without what each job has, or by their texts."""
     jobs = [spec(n) for n in range(1, 8)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qgjob_agent.devices.browserstack.account import Account
 from qgjob_agent.devices.browserstack.errors import AccountRefusedError, CloudError
 from qgjob_agent.doctor.findings import Finding, fine, problem, unused, warning
 
@@ -18,7 +19,7 @@ async def plan(host: Host) -> list[Finding]:
     check, what = "browserstack.plan", host.config.browserstack
     if not what.enabled or what.username is None or what.access_key is None:
         return [unused(check, "[browserstack] is not enabled, so no session of a plan is a device")]
-    from qgjob_agent.devices.browserstack.rest import Account, Rest  # noqa: PLC0415 - loads an HTTP client
+    from qgjob_agent.devices.browserstack.rest import Rest  # noqa: PLC0415 - loads an HTTP client
 
     account = Account(what.username.get_secret_value(), what.access_key.get_secret_value())
     rest = Rest(

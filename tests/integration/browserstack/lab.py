@@ -13,9 +13,10 @@ import structlog
 from qgjob_agent.builds.base import Build
 from qgjob_agent.core.events import DeviceLost, DeviceProbed, DeviceSeen, InstallEnded
 from qgjob_agent.core.values import Assignment, DeviceFacts, Target
+from qgjob_agent.devices.browserstack.account import Account
 from qgjob_agent.devices.browserstack.apps import Answer, Apps, Word
 from qgjob_agent.devices.browserstack.provider import BrowserStackDevices
-from qgjob_agent.devices.browserstack.rest import Account, Rest
+from qgjob_agent.devices.browserstack.rest import Rest
 from qgjob_agent.devices.browserstack.settings import BrowserStackSettings
 from tests.fakes.browserstack.account import KEY, USER
 from tests.fakes.browserstack.server import BrowserStack

@@ -16,7 +16,6 @@ from qgjob_agent.devices.browserstack.errors import (
     CloudAwayError,
     CloudError,
     NoRoomError,
-    NotThereError,
     RejectedError,
 )
 from qgjob_agent.devices.browserstack.plan import Plan
@@ -276,18 +275,3 @@ async def test_what_is_there_is_read(cloud: BrowserStack) -> None:
         rest = as_seen(cloud, name)
         assert await ask(rest) == expected
         await rest.close()
-
-
-async def test_a_documented_error_is_told_in_its_words_and_a_page_is_not(cloud: BrowserStack) -> None:
-    rest = rest_of(cloud)
-    documented = httpx2.Response(
-        422, json={"error": {"message": "[BROWSERSTACK_TEST_NOT_FOUND] The test-suite is invalid."}}
-    )
-    assert "(HTTP 422: [BROWSERSTACK_TEST_NOT_FOUND]" in str(rest._refusal(documented, "the upload"))
-    invalid = {"message": "Validation Failed", "errors": [{"field": "os_version", "code": "invalid"}]}
-    assert "(HTTP 422: Validation Failed)" in str(rest._refusal(httpx2.Response(422, json=invalid), "the upload"))
-    page = httpx2.Response(503, text="<html><body>queue of parallel requests</body></html>")
-    assert str(rest._refusal(page, "a session")) == "BrowserStack can't serve a session now (HTTP 503)"
-    missing = rest._refusal(httpx2.Response(404, json={"message": "Not Found"}), "a session")
-    assert isinstance(missing, NotThereError)
-    await rest.close()

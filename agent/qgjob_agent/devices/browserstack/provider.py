@@ -11,11 +11,12 @@ from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.events import DeviceLost, DeviceProbed, DeviceSeen, InstallEnded
 from qgjob_agent.core.values import App, Assignment, DeviceFacts, Health, Outcome, Target
 from qgjob_agent.device_rules import MAX_DEVICES
+from qgjob_agent.devices.browserstack.account import Account
 from qgjob_agent.devices.browserstack.apps import Apps
 from qgjob_agent.devices.browserstack.errors import AccountRefusedError, CloudError
 from qgjob_agent.devices.browserstack.gate import Gate
 from qgjob_agent.devices.browserstack.plan import Plan, Starts
-from qgjob_agent.devices.browserstack.rest import Account, Rest
+from qgjob_agent.devices.browserstack.rest import Rest
 from qgjob_agent.devices.browserstack.sessions import Sessions
 
 if TYPE_CHECKING:

@@ -3,73 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from qgjob_agent.devices.browserstack import answers
 from qgjob_agent.devices.browserstack.errors import (
-    AccountRefusedError,
     CloudAwayError,
     CloudError,
-    NoRoomError,
     NotThereError,
     RejectedError,
     TooManyError,
     UnheardError,
 )
-from qgjob_agent.devices.browserstack.plan import Plan
 from qgjob_agent.host.plain_file import created
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from qgjob_agent.devices.browserstack.account import Account
+    from qgjob_agent.devices.browserstack.plan import Plan
+
 TRIES = 4
-LONGEST_PAUSE_SECONDS = 60.0
-"""However long BrowserStack asks to wait, it is asked again after that."""
-_TEXT = 200
-_LEAST_SECRET = 4
+_REASON = 200
 _BASE = "/app-automate"
-_NO_ROOM = re.compile(r"parallel|queue", re.IGNORECASE)
-_SPENT = re.compile(r"testing time expired", re.IGNORECASE)
-_OVER = re.compile(r"session not started or terminated", re.IGNORECASE)
-_TOO_MANY = re.compile(r"rate limit", re.IGNORECASE)
-_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
-_NOT_NOW = frozenset({408, 425})
-_UNHEARD = frozenset({502, 504})
-"""A server between said it: what was asked for may have been done."""
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
-_NOT_ALLOWED = frozenset({401, 402, 403})
-_ADVICE = "check browserstack.username and browserstack.access_key, and what the plan allows"
-_SAID_IN = ("value", "message", "error", "errors")
-_DEEPEST = 3
 _NO_JSON = (ValueError, RecursionError)
 
 
 def _nobody() -> None:
     """Nobody wants to know."""
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Whose plan it is. Its text shows neither the key nor the user."""
-
-    user: str
-    access_key: str
-
-    def __repr__(self) -> str:
-        return "Account(…)"
-
-    def hidden(self, text: str) -> str:
-        """The same without the account's user and key."""
-        for secret in (self.access_key, self.user):
-            if len(secret) >= _LEAST_SECRET:  # a user called "a" would leave no word whole
-                text = text.replace(secret, "…")
-        return text
 
 
 class Rest:
@@ -109,15 +75,7 @@ class Rest:
 
     async def plan(self) -> Plan:
         """What the plan has and uses now."""
-        told = await self._json("GET", f"{_BASE}/plan.json", what="the plan")
-        running, queued = _number(told, "parallel_sessions_running"), _number(told, "queued_sessions") or 0
-        limits = [
-            _number(told, name) for name in ("parallel_sessions_max_allowed", "team_parallel_sessions_max_allowed")
-        ]
-        known = [limit for limit in limits if limit is not None]
-        if running is None or not known:
-            raise CloudAwayError("BrowserStack's plan does not say how many sessions it has; set browserstack.api_url")
-        return Plan(running, min(known), queued)
+        return answers.plan_of(await self._json("GET", f"{_BASE}/plan.json", what="the plan"))
 
     async def app_of(self, custom_id: str) -> str | None:
         """The app that was uploaded last with this id; None if none was."""
@@ -130,9 +88,7 @@ class Rest:
             told = await self._once("GET", f"{_BASE}/recent_apps/{custom_id}", "the uploaded apps")
         except NotThereError:
             return []
-        apps = told if isinstance(told, list) else []  # an id that nobody used is answered with a message
-        urls = [each.get("app_url") for each in apps if isinstance(each, dict) and each.get("custom_id") == custom_id]
-        return [url for url in urls if isinstance(url, str) and url.startswith("bs://")]
+        return answers.apps_of(told, custom_id)
 
     async def upload(self, path: Path, custom_id: str, seconds: float) -> str:
         """Uploads a build and gives its app's address. A try that failed may have been taken: that is looked up."""
@@ -149,13 +105,7 @@ class Rest:
                     "POST", f"{_BASE}/upload", "the upload", files=files, data={"custom_id": custom_id}, timeout=seconds
                 )
 
-        told = await self._patiently(send)
-        url = told.get("app_url") if isinstance(told, dict) else None
-        if not isinstance(url, str) or not url.startswith("bs://"):
-            said = self._words(_said(told))
-            told_so = f" (it said: {said})" if said else ""
-            raise RejectedError(f"BrowserStack gave no app_url for the build{told_so}; look at its dashboard")
-        return url
+        return answers.uploaded(await self._patiently(send), self._account)
 
     async def session(self, session_id: str) -> dict[str, Any]:
         """What BrowserStack says of a session."""
@@ -165,7 +115,7 @@ class Rest:
 
     async def set_status(self, session_id: str, status: str, reason: str) -> None:
         """Marks a session as `passed` or `failed`."""
-        body = {"status": status, "reason": reason[:_TEXT]}
+        body = {"status": status, "reason": reason[:_REASON]}
         await self._json("PUT", f"{_BASE}/sessions/{session_id}.json", what="a session", json=body)
 
     async def begin_session(
@@ -180,37 +130,18 @@ class Rest:
         try:
             traced = {"trace": _when_sent(sent)}
             told = await self._once("POST", url, "a session", json=body, timeout=seconds, extensions=traced)
-            return self._session_of(told)
-        except UnheardError:  # whatever its words are, one may have begun
-            raise
-        except (RejectedError, CloudAwayError, AccountRefusedError) as error:
-            if _NO_ROOM.search(str(error)):
-                raise NoRoomError(str(error)) from None
-            if _SPENT.search(str(error)) and not isinstance(error, AccountRefusedError):
-                raise AccountRefusedError(f"{error}; {_ADVICE}") from None
-            raise
-
-    def _session_of(self, told: Any) -> tuple[str, dict[str, Any]]:
-        """What an answer of success says. A hub refuses with such a status too: then there are words, and no id."""
-        value = told.get("value") if isinstance(told, dict) else None
-        value = value if isinstance(value, dict) else {}
-        session_id = value.get("sessionId")
-        if isinstance(session_id, str) and _ID.fullmatch(session_id):
-            found = value.get("capabilities")
-            return session_id, found if isinstance(found, dict) else {}
-        said = self._words(_said(told))
-        if said:
-            raise RejectedError(f"BrowserStack refuses a session ({said})")
-        raise UnheardError("BrowserStack answers for a session without an id")
+            return answers.begun(told, self._account)
+        except CloudError as error:
+            raise answers.not_begun(error) from None
 
     async def end_session(self, url: str) -> None:
-        """Ends a session at its hub. That it does not run any more is said with 404, or as a fault of theirs."""
+        """Ends a session at its hub, if it runs still."""
 
         async def end() -> None:
             try:
                 await self._once("DELETE", url, "a session")
             except CloudError as error:
-                if not isinstance(error, NotThereError) and not _OVER.search(str(error)):
+                if not answers.is_over(error):
                     raise
 
         await self._patiently(end)
@@ -222,10 +153,10 @@ class Rest:
         )
         ids: list[str] = []
         for build_id in [
-            each["hashed_id"] for each in _listed(builds, "automation_build") if each.get("name") == build
+            each["hashed_id"] for each in answers.listed(builds, "automation_build") if each.get("name") == build
         ]:
             told = await self._json("GET", f"{_BASE}/builds/{build_id}/sessions.json", "a build", params={"limit": 100})
-            sessions = _listed(told, "automation_session")
+            sessions = answers.listed(told, "automation_session")
             running = [each for each in sessions if each.get("status") == "running"]
             ids += [each["hashed_id"] for each in running if each.get("name") == name]
         return ids
@@ -296,7 +227,7 @@ class Rest:
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome is not None else None
         asked = error.retry_seconds if isinstance(error, CloudAwayError) else None
-        usual = wait_random_exponential(multiplier=self._pause, max=LONGEST_PAUSE_SECONDS)(state)
+        usual = wait_random_exponential(multiplier=self._pause, max=answers.LONGEST_PAUSE_SECONDS)(state)
         return usual if asked is None else max(asked, 0.0)
 
     async def _once(self, method: str, path: str, what: str, **options: Any) -> Any:
@@ -312,43 +243,12 @@ class Rest:
                 return answer.json()
             except _NO_JSON:
                 raise UnheardError(f"BrowserStack answers for {what} with what is no JSON") from None
-        refusal = self._refusal(answer, what)
+        retry_after = answer.headers.get("retry-after", "")
+        refusal = answers.refusal(what, answer.status_code, retry_after, _told(answer), self._account)
         if isinstance(refusal, TooManyError):
             until = time.monotonic() + (refusal.retry_seconds or self._pause)
             self._not_before = max(self._not_before, until)  # an answer that overtook another one shortens nothing
         raise refusal
-
-    def _refusal(self, answer: httpx2.Response, what: str) -> CloudError:
-        code = answer.status_code
-        said = self._words(_message(answer))
-        told = f"(HTTP {code}{': ' + said if said else ''})"
-        if code == httpx2.codes.TOO_MANY_REQUESTS or (code in _NOT_ALLOWED and _TOO_MANY.search(said)):
-            return TooManyError(f"BrowserStack can't serve {what} now {told}", _retry_after(answer))
-        if code in _NOT_ALLOWED:
-            return AccountRefusedError(f"BrowserStack refuses the account for {what} {told}; {_ADVICE}")
-        if code in _UNHEARD:
-            return UnheardError(f"BrowserStack does not answer for {what} in time {told}", _retry_after(answer))
-        if code in _NOT_NOW or code >= 500:
-            return CloudAwayError(f"BrowserStack can't serve {what} now {told}", _retry_after(answer))
-        if code == httpx2.codes.NOT_FOUND:
-            return NotThereError(f"BrowserStack has no such thing: {what} {told}")
-        return RejectedError(f"BrowserStack refuses {what} {told}")
-
-    def _words(self, text: str) -> str:
-        """As they may be shown: a cut before would leave half a key."""
-        printable = "".join(char if char.isprintable() else " " for char in text).strip()
-        return self._account.hidden(printable)[:_TEXT]
-
-
-def _number(told: Any, name: str) -> int | None:
-    value = told.get(name) if isinstance(told, dict) else None
-    return value if type(value) is int and value >= 0 else None
-
-
-def _listed(told: Any, kind: str) -> list[dict[str, Any]]:
-    """The things of a list, each of which lies in an object of its own."""
-    found = [each.get(kind) for each in told if isinstance(each, dict)] if isinstance(told, list) else []
-    return [each for each in found if isinstance(each, dict) and _ID.fullmatch(str(each.get("hashed_id")))]
 
 
 def _when_sent(sent: Callable[[], None]) -> Callable[[str, dict[str, Any]], Awaitable[None]]:
@@ -359,21 +259,9 @@ def _when_sent(sent: Callable[[], None]) -> Callable[[str, dict[str, Any]], Awai
     return trace
 
 
-def _message(answer: httpx2.Response) -> str:
+def _told(answer: httpx2.Response) -> Any:
+    """See answers."""
     try:
-        return _said(answer.json())
+        return answer.json()
     except _NO_JSON:
-        return "" if "<" in answer.text else answer.text  # words alone, such as of a wrong key; a page says nothing
-
-
-def _said(told: Any, deepest: int = _DEEPEST) -> str:
-    """The words of an answer: a hub has them in `value`, the rest in `error` or `message`, or one in the other."""
-    if isinstance(told, dict) and deepest > 0:
-        return next((said for name in _SAID_IN if (said := _said(told.get(name), deepest - 1))), "")
-    return told if isinstance(told, str) else ""
-
-
-def _retry_after(answer: httpx2.Response) -> float | None:
-    """Seconds, where the answer asks for some; a date is not what BrowserStack sends."""
-    text = answer.headers.get("retry-after", "")
-    return min(float(text), LONGEST_PAUSE_SECONDS) if text.isdecimal() else None
+        return answers.words_alone(answer.text)

@@ -97,6 +97,10 @@ def rest_of(cloud: BrowserStack, waits: Any = None, key: str = KEY) -> Rest:
     return Rest(Account(USER, key), cloud.url, pause_seconds=0.01, waits=waits or Waits())
 
 
+def unsaid() -> None:
+    """To be told that a request for a session is on its way, where no test looks at that."""
+
+
 def apps_of(rest: Rest, builds: Builds, uploads: Any) -> Apps:
     return Apps(rest, builds, uploads, "the account", 30.0, LOG)
 

@@ -21,7 +21,7 @@ from qgjob_agent.devices.browserstack.rest import TRIES, Rest
 from tests.fakes.browserstack.account import KEY, USER
 from tests.fakes.browserstack.server import BrowserStack
 from tests.fakes.waiting import DEADLINE_SECONDS
-from tests.integration.browserstack.lab import Waits, rest_of
+from tests.integration.browserstack.lab import Waits, rest_of, unsaid
 
 CAPABILITIES = {"platformName": "android", "appium:app": "bs://none", "bstack:options": {"deviceName": "Pixel"}}
 
@@ -84,7 +84,7 @@ async def test_an_answer_that_asks_for_less_shortens_no_pause_of_all_calls(cloud
     for control.retry_after in (50, None):
         control.refuse["session"] = [429]
         with pytest.raises(CloudAwayError, match="429"):
-            await rest.begin_session(f"{cloud.hub}/session", CAPABILITIES, 10.0)
+            await rest.begin_session(f"{cloud.hub}/session", CAPABILITIES, 10.0, unsaid)
     await rest.plan()
     assert 40.0 < waits.seconds[0] <= 50.0
     await rest.close()
@@ -107,13 +107,13 @@ async def test_an_upload_that_was_taken_and_answered_with_a_failure_is_not_made_
 async def test_a_session_is_refused_for_want_of_room_or_for_what_it_wants(cloud: BrowserStack) -> None:
     rest, url = rest_of(cloud), f"{cloud.hub}/session"
     with pytest.raises(RejectedError, match="BROWSERSTACK_INVALID_APP_CAP"):
-        await rest.begin_session(url, CAPABILITIES, 10.0)
+        await rest.begin_session(url, CAPABILITIES, 10.0, unsaid)
     cloud.account.control.foreign = 2
     with pytest.raises(NoRoomError, match="All parallel tests are currently in use"):
-        await rest.begin_session(url, CAPABILITIES, 10.0)
+        await rest.begin_session(url, CAPABILITIES, 10.0, unsaid)
     cloud.account.control.refuse["session"] = [401]
     with pytest.raises(AccountRefusedError, match=r"browserstack\.access_key"):
-        await rest.begin_session(url, CAPABILITIES, 10.0)
+        await rest.begin_session(url, CAPABILITIES, 10.0, unsaid)
     await rest.close()
 
 
@@ -129,7 +129,7 @@ async def test_a_session_that_may_have_begun_is_no_full_plan_whatever_the_words_
     cloud._answer = answer  # type: ignore[method-assign]
     rest = rest_of(cloud)
     with pytest.raises(CloudError, match=f"HTTP {status}: the request was too long in the queue") as failed:
-        await rest.begin_session(f"{cloud.hub}/session", CAPABILITIES, 10.0)
+        await rest.begin_session(f"{cloud.hub}/session", CAPABILITIES, 10.0, unsaid)
     assert type(failed.value) is UnheardError
     await rest.close()
 
@@ -139,7 +139,7 @@ async def test_what_no_json_can_say_is_refused(cloud: BrowserStack, wish: object
     """Tests wish for what they like, and the next agent would be asked the same."""
     rest = rest_of(cloud)
     with pytest.raises(RejectedError, match="can't be asked for a session: what is wanted is no JSON"):
-        await rest.begin_session(f"{cloud.hub}/session", CAPABILITIES | {"appium:wish": wish}, 10.0)
+        await rest.begin_session(f"{cloud.hub}/session", CAPABILITIES | {"appium:wish": wish}, 10.0, unsaid)
     await rest.close()
 
 

@@ -23,7 +23,7 @@ from qgjob_agent.devices.browserstack.rest import TRIES, Rest
 from tests.fakes.browserstack.account import KEY, USER
 from tests.fakes.browserstack.server import BrowserStack
 from tests.fakes.plain_http import NO_TLS
-from tests.integration.browserstack.lab import Waits, rest_of
+from tests.integration.browserstack.lab import Waits, rest_of, unsaid
 
 SEEN: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parents[2] / "fakes" / "browserstack" / "seen.json").read_text("utf-8")
@@ -170,7 +170,7 @@ def as_seen(cloud: BrowserStack, name: str, status: int | None = None, waits: Wa
 
 
 async def begin(rest: Rest, cloud: BrowserStack) -> Any:
-    return await rest.begin_session(f"{cloud.hub}/session", CAPABILITIES, 10.0)
+    return await rest.begin_session(f"{cloud.hub}/session", CAPABILITIES, 10.0, unsaid)
 
 
 READ: dict[str, tuple[type[CloudError], int, str]] = {

@@ -34,10 +34,6 @@ _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 _NO_JSON = (ValueError, RecursionError)
 
 
-def _nobody() -> None:
-    """Nobody wants to know."""
-
-
 class Rest:
     """One account. Calls raise CloudError; what may pass is tried a few times, and as late as the answer asks for.
 
@@ -119,7 +115,7 @@ class Rest:
         await self._json("PUT", f"{_BASE}/sessions/{session_id}.json", what="a session", json=body)
 
     async def begin_session(
-        self, url: str, capabilities: dict[str, Any], seconds: float, sent: Callable[[], None] = _nobody
+        self, url: str, capabilities: dict[str, Any], seconds: float, sent: Callable[[], None]
     ) -> tuple[str, dict[str, Any]]:
         """Begins a session at a hub: its id and what it can do. One try, since each needs room in the plan.
 

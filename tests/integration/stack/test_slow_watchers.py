@@ -29,6 +29,15 @@ TEXT = "x" * 1_000
 CUT_SECONDS = 3.0
 
 
+async def watches(channel: grpc.aio.Channel) -> list[Any]:
+    """Calls of which nothing more is read than that they began."""
+    stub: Any = jobs_pb2_grpc.JobServiceStub(channel)
+    calls = [stub.WatchJobs(jobs_pb2.WatchJobsRequest(org_id="watched")) for _ in range(WATCHERS)]
+    for call in calls:
+        assert (await call.read()).event == jobs_pb2.WATCH_EVENT_READY
+    return calls
+
+
 async def load(client: AsyncClient, org: str) -> None:
     """Jobs that come and go: two changes of each."""
     for _ in range(JOBS // AT_ONCE):
@@ -57,10 +66,7 @@ async def test_watchers_that_read_nothing_are_cut_and_cost_no_memory(tmp_path: P
             grpc.aio.insecure_channel(stack.address(0), options=SMALL_WINDOWS) as channel,
         ):
             await load(client, "before")  # what such a load costs by itself, and what is loaded only now
-            stub: Any = jobs_pb2_grpc.JobServiceStub(channel)
-            calls = [stub.WatchJobs(jobs_pb2.WatchJobsRequest(org_id="watched")) for _ in range(WATCHERS)]
-            for call in calls:
-                assert (await call.read()).event == jobs_pb2.WATCH_EVENT_READY
+            calls = await watches(channel)
             growth = Growth(partial(resident, coordinator.pid))
             looking = asyncio.create_task(growth.watch(DEADLINE_SECONDS))
             await load(client, "watched")
@@ -86,10 +92,7 @@ async def test_a_cancel_gets_through_beside_watchers_that_read_nothing(tmp_path:
             stack.client() as client,
             grpc.aio.insecure_channel(stack.address(0), options=SMALL_WINDOWS) as channel,
         ):
-            stub: Any = jobs_pb2_grpc.JobServiceStub(channel)
-            calls = [stub.WatchJobs(jobs_pb2.WatchJobsRequest(org_id="watched")) for _ in range(WATCHERS)]
-            for call in calls:
-                assert (await call.read()).event == jobs_pb2.WATCH_EVENT_READY
+            calls = await watches(channel)
             job = await client.submit(command("watched", holding(tmp_path)))
             (pid,) = await pids(tmp_path)
             await load(client, "watched")
@@ -112,10 +115,7 @@ async def test_watchers_that_go_while_something_waits_for_them_leave_no_tracebac
             stack.client() as client,
             grpc.aio.insecure_channel(stack.address(0), options=SMALL_WINDOWS) as channel,
         ):
-            stub: Any = jobs_pb2_grpc.JobServiceStub(channel)
-            calls = [stub.WatchJobs(jobs_pb2.WatchJobsRequest(org_id="watched")) for _ in range(WATCHERS)]
-            for call in calls:
-                assert (await call.read()).event == jobs_pb2.WATCH_EVENT_READY
+            calls = await watches(channel)
             await load(client, "watched")
             for call in calls:
                 call.cancel()

@@ -25,7 +25,7 @@ from qgjob_coordinator.service.clock import held_ms, wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.halving import NO_FAULTS, Halving, of_jobs
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.org_faults import OrgFaults
+from qgjob_coordinator.service.org_faults import DUE_JOBS, OrgFaults
 from qgjob_coordinator.service.transitions import tell_promoted, tell_settled
 from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store.jobs import MAX_JOBS
@@ -34,8 +34,6 @@ from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types.waiting import Promoted
 from qgjob_coordinator.telemetry import Telemetry
 
-DUE_JOBS = "due_jobs"
-"""The part that serves single jobs, as the account of damaged orgs calls it."""
 SWEEP_SECONDS = 1.0
 REGISTRY_SECONDS = 30.0
 MOST = 500

@@ -32,6 +32,8 @@ REMEMBERED_SECONDS = 1800.0
 WHAT_TO_DO = f"see {REPAIR}; the org is served again once that is mended"
 
 GIVING_OUT = ("scheduler", "plans", "claims", "timers")
+DUE_JOBS = "due_jobs"
+"""The part that serves single jobs whose time has come."""
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - of items
@@ -156,12 +158,16 @@ class OrgFaults:
         left = 0.0 if fault is None else fault.not_before - self._now()
         return None if fault is None or left <= 0 else OrgDamagedError(org_id, fault.error, left)
 
-    def keeps_waiting(self, org_id: str) -> str | None:
-        """What jobs of the org are told to wait for, where those parts set it aside that give them out."""
-        for part in GIVING_OUT:
+    def keeps_waiting(self, org_id: str, *, for_its_time: bool) -> str | None:
+        """What a job of the org is told to wait for, where those parts set it aside that give jobs out.
+
+        `for_its_time`: it goes to its queue when its retry or its `not_before` is due; what delays that is told too.
+        """
+        for part in (*GIVING_OUT, DUE_JOBS) if for_its_time else GIVING_OUT:
             fault = self._faults.get((part, org_id))
             if fault is not None and fault.open:
-                return f"the data of org {org_id} can't be used ({fault.error}): its jobs wait until that is mended"
+                late = "jobs that wait for their time may be queued late" if part == DUE_JOBS else "its jobs wait"
+                return f"the data of org {org_id} can't be used ({fault.error}): until that is mended, {late}"
         return None
 
     def damaged(self) -> list[Damaged]:

@@ -32,6 +32,7 @@ from qgjob_coordinator.loops.unbooked import Unbooked
 from qgjob_coordinator.loops.unbuilt import UnbuiltJobs
 from qgjob_coordinator.model.enums import Status, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
+from qgjob_coordinator.model.jobs import JobSpec
 from qgjob_coordinator.policy.planning.plan import plan
 from qgjob_coordinator.policy.proposals import Plan
 from qgjob_coordinator.policy.snapshot import Limits
@@ -45,6 +46,7 @@ from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.org_faults import OrgFaults
+from qgjob_coordinator.service.principal import LOCAL_ADMIN
 from qgjob_coordinator.service.views.forecast import NoForecast
 from qgjob_coordinator.service.views.looking_ahead import LookAhead
 from qgjob_coordinator.service.views.pending import Pending
@@ -502,6 +504,37 @@ async def test_a_retry_that_can_not_be_used_keeps_back_no_other_one(bench: Bench
         return not bench.raw.exists(delayed)
 
     await until(served, "it is never promoted")
+
+
+async def test_those_that_wait_for_their_time_are_told_that_a_due_one_can_not_be_used(bench: Bench) -> None:
+    """It delays them, and not what stands on a queue."""
+    now = wall_ms()
+    bad, over, ready = spec(1, DAMAGED, not_before=now - 1), spec(2, DAMAGED, not_before=now - 1), spec(3, DAMAGED)
+    later = spec(4, DAMAGED, not_before=now + 3_600_000)
+    pending = Pending(bench.store, bench.fleet, None, faults=bench.faults)
+
+    async def told(job: JobSpec) -> str:
+        return (await pending.explanation(LOCAL_ADMIN, await scenes.get(bench.store, job))).summary
+
+    await scenes.submit(bench.store, bad, ready, later, now=now - 2)
+    await bench.store.mark_active(DAMAGED)
+    devices = await told(later)
+    with unusable(bench.raw, "lacks a field", {bad.ulid}):
+        bench.timers._swept = float("-inf")
+        await bench.timers.look()
+        await scenes.submit(bench.store, over, now=now - 2)
+        for job in (over, later):
+            said = await told(job)
+            assert "a record lacks what each job has" in said
+            assert said.endswith(f"jobs that wait for their time may be queued late; {devices}")
+        assert await told(ready) == devices
+
+    async def mended() -> bool:
+        bench.timers._swept = float("-inf")
+        await bench.timers.look()
+        return await told(later) == devices
+
+    await until(mended, "it is told for ever")
 
 
 async def _timed_out(b: Bench, *numbers: int) -> bool:

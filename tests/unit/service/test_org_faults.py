@@ -218,8 +218,8 @@ async def test_what_is_set_aside_is_told_by_org_until_nobody_met_it_for_long(sce
         Damaged("a", ("retention",), "KeyError: 'x'", 30.0),
         Damaged("b", ("claims", "timers"), "KeyError: 's'", 30.0),
     ]
-    assert scene.faults.keeps_waiting("a") is None, "its jobs are given out"
-    waits = scene.faults.keeps_waiting("b")
+    assert scene.faults.keeps_waiting("a", for_its_time=True) is None, "its jobs are given out"
+    waits = scene.faults.keeps_waiting("b", for_its_time=False)
     assert waits is not None
     assert "can't be used (KeyError: 's')" in waits
     (first, second) = orgs.judge(scene.faults.damaged())

@@ -222,7 +222,7 @@ class Pending:
         reasons = Reasons(devices, now, over_quota=over_quota, pushed={job.app_version_id: pushed})
         job.overflow = reasons.overflow(job)
         expected = start if job.pending_reason.estimated_start_at is not None else None
-        aside = self._faults.keeps_waiting(job.org_id)
+        aside = self._faults.keeps_waiting(job.org_id, for_its_time=place is None and job.not_before is not None)
         text = summary(job, considered, now)
         return Explanation(job, considered, f"{aside}; {text}" if aside else text, expected, job.queue_deadline)
 

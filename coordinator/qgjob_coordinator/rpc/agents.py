@@ -12,6 +12,7 @@ import structlog
 
 from qgjob_coordinator.errors import InvalidError, StoreUnavailableError
 from qgjob_coordinator.rpc import agent_wire, agent_wire_out
+from qgjob_coordinator.rpc.peer import told
 from qgjob_coordinator.rpc.status import abort_plainly
 from qgjob_coordinator.service.agents import messages as m
 from qgjob_coordinator.service.agents.hello import RefusedError
@@ -88,11 +89,11 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         Raises InvalidError for what may not be said, when the agent was told or does not read.
         """
         reader = asyncio.create_task(self._read(live, context))
-        writer = asyncio.create_task(self._write(live, context))
+        writer = asyncio.create_task(told(self._write(live, context)))
         why = "the stream broke"
         try:
             why = await self._until_over(live.session, reader, writer)
-        except (asyncio.CancelledError, grpc.aio.UsageError, grpc.aio.InternalError):
+        except (asyncio.CancelledError, grpc.aio.UsageError):
             pass  # the peer went, maybe while it was written to
         except InvalidError as e:
             why = e.message

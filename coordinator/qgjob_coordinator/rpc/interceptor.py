@@ -14,6 +14,7 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from qgjob_coordinator.errors import OURS, InvalidError, QgjobError, SlowReaderError, TooLargeError
+from qgjob_coordinator.rpc.peer import told
 from qgjob_coordinator.rpc.status import abort, abort_plainly, code_of
 from qgjob_coordinator.rpc.unknown import has_unknown, unknown_fields
 from qgjob_coordinator.service.request_id import REQUEST_ID, request_id
@@ -120,7 +121,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             try:
                 messages = cast("AsyncGenerator[Any]", call(_readable(request), context))
                 async with aclosing(messages):  # what it holds is free before the caller is told, who may never read
-                    await _write(messages, context)
+                    await told(_write(messages, context))
             except QgjobError as e:
                 watch.code = code_of(e).name
                 await _fail(context, e, key)
@@ -146,12 +147,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def stream(requests: Any, context: Context) -> None:
             watch = _Call(self._telemetry, key)
             try:
-                await call(requests, context)
+                await told(call(requests, context))
             except QgjobError as e:
                 watch.code = code_of(e).name
                 await _fail(context, e, key)
-            except grpc.aio.InternalError:
-                watch.code = "CANCELLED"  # its peer went while it was written to
             except DecodeError:
                 malformed = _malformed()
                 watch.code = code_of(malformed).name
@@ -247,8 +246,6 @@ async def _write(messages: AsyncIterator[Any], context: Context) -> None:
         except TimeoutError:
             begun = f"the stream was cut: its reader took nothing for {WRITE_SECONDS:g} s"
             raise SlowReaderError(f"{begun}; go on {_place(last)}") from None
-        except grpc.aio.InternalError:
-            raise asyncio.CancelledError from None  # its reader went while this waited to be taken
         last = message
 
 

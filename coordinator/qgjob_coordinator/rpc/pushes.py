@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 
-import grpc
-
 from qgjob_coordinator.errors import InvalidError, QgjobError
 from qgjob_coordinator.rpc.jobs import Context
+from qgjob_coordinator.rpc.peer import told
 from qgjob_proto.v1 import builds_pb2, suites_pb2
 
 MAX_CHUNK_BYTES = 1_000_000
@@ -44,10 +43,7 @@ class Chunks:
             yield request.chunk
 
     async def _tell(self, wanted: str) -> None:
-        try:
-            await self._context.send_initial_metadata(((WANTS, wanted),))
-        except grpc.aio.InternalError:
-            raise asyncio.CancelledError from None  # the caller went meanwhile
+        await told(self._context.send_initial_metadata(((WANTS, wanted),)))
 
     async def pass_over(self) -> None:
         """Takes what still comes."""

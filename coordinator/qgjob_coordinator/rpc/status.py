@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable
 from typing import Any, NoReturn
 
 import grpc
@@ -32,6 +30,7 @@ from qgjob_coordinator.errors import (
     StoreUnavailableError,
     TooLargeError,
 )
+from qgjob_coordinator.rpc.peer import told
 
 DOMAIN = "qgjob"
 
@@ -84,18 +83,9 @@ def _details(error: QgjobError) -> list[AnyMessage]:
 async def abort(context: grpc.aio.ServicerContext[Any, Any], error: QgjobError) -> NoReturn:
     """Ends a call with the error's code, message and details."""
     status = status_pb2.Status(code=code_of(error).value[0], message=error.message, details=_details(error))
-    await _end(context.abort_with_status(rpc_status.to_status(status)))
+    await told(context.abort_with_status(rpc_status.to_status(status)))
 
 
 async def abort_plainly(context: grpc.aio.ServicerContext[Any, Any], code: grpc.StatusCode, message: str) -> NoReturn:
     """Ends a call with a code and a message."""
-    await _end(context.abort(code, message))
-
-
-async def _end(aborted: Awaitable[object]) -> NoReturn:
-    """A call that is over by now, since its caller went or has no more time, can be told nothing: that is no fault."""
-    try:
-        await aborted
-    except grpc.aio.InternalError as e:
-        raise asyncio.CancelledError("the call was over before it could be refused") from e
-    raise AssertionError("abort returns by raising")
+    await told(context.abort(code, message))

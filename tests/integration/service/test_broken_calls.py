@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from grpc_status import rpc_status
 from structlog.testing import capture_logs
 
 from qgjob_coordinator.errors import OURS
-from qgjob_coordinator.rpc import interceptor
+from qgjob_coordinator.rpc import interceptor, pushes
 from qgjob_coordinator.telemetry import Telemetry
 from qgjob_proto.v1 import agent_pb2, agent_pb2_grpc, jobs_pb2_grpc
 from qgjob_proto.v1 import jobs_pb2 as pb
@@ -101,13 +102,51 @@ async def test_a_call_that_was_aborted_in_its_own_words_keeps_them() -> None:
     assert [key[-1] for key in telemetry.rpc_handled] == ["DEADLINE_EXCEEDED"]
 
 
-async def test_a_session_whose_peer_goes_while_it_is_written_to_is_no_fault_of_ours() -> None:
-    async def writes(_requests: Any, _context: Any) -> None:
+class Gone:
+    """The context of a call whose peer goes while it is written to."""
+
+    async def write(self, _message: Any) -> None:
         raise grpc.aio.InternalError("Failed to write")
 
+    async def send_initial_metadata(self, _metadata: Any) -> None:
+        raise grpc.aio.InternalError("Failed to send")
+
+    async def abort_with_status(self, _status: Any) -> None:
+        raise grpc.aio.InternalError("Failed to end")
+
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
+
+    def time_remaining(self) -> None:
+        return None
+
+
+async def _writes(_requests: Any, context: Any) -> None:
+    await context.write(agent_pb2.ConnectResponse())
+
+
+async def _answers(_request: Any, _context: Any) -> AsyncIterator[pb.TailLogsResponse]:
+    yield pb.TailLogsResponse(attempt=1, data=b"x")
+
+
+async def _takes(requests: Any, context: Any) -> None:
+    async for _ in pushes.Chunks(requests, context):
+        raise AssertionError("there are no bytes")
+
+
+async def _passes_over(requests: Any, context: Any) -> None:
+    await pushes.Chunks(requests, context).pass_over()
+
+
+@pytest.mark.parametrize(
+    ("kind", "call"), [("_stream", _writes), ("_answers", _answers), ("_unary", _takes), ("_unary", _passes_over)]
+)
+async def test_a_call_whose_peer_goes_while_it_is_told_something_is_no_fault_of_ours(
+    kind: str, call: Callable[[Any, Any], Any]
+) -> None:
     telemetry = Telemetry()
-    session = interceptor.CallInterceptor(telemetry)._stream(writes, ("bidi_stream", "AgentService", "Connect"))
-    with capture_logs() as lines:
-        await session(None, None)
+    served = getattr(interceptor.CallInterceptor(telemetry), kind)(call, ("a kind", "AService", "AMethod"))
+    with capture_logs() as lines, pytest.raises(asyncio.CancelledError):
+        await served(None, Gone())
     assert lines == []
     assert [key[-1] for key in telemetry.rpc_handled] == ["CANCELLED"]

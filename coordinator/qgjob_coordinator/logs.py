@@ -41,9 +41,14 @@ def configure(level: str, *, json: bool, process: int | None = None) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    renderer: list[structlog.typing.Processor] = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    renderer: list[structlog.typing.Processor]
+    # By default both would show the local variables of an error's frames, secrets of jobs among them.
     if json:
-        renderer = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        frames = structlog.tracebacks.ExceptionDictTransformer(show_locals=False, use_rich=False)
+        renderer = [structlog.processors.ExceptionRenderer(frames), structlog.processors.JSONRenderer()]
+    else:
+        plain, colors = structlog.dev.plain_traceback, sys.stderr.isatty()
+        renderer = [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]
     structlog.configure(
         processors=[*shared, *renderer],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),

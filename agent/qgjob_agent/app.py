@@ -146,6 +146,7 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
+    gc.enable()
     await _serve(config, driver, session, disk, evidence, log)
     await push.close()
     await runner.close()

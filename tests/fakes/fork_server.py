@@ -21,7 +21,11 @@ import traceback
 from typing import Any
 
 IMPORTED = {
-    "qgjob_coordinator": ("qgjob_coordinator.app", "qgjob_coordinator.processes.member"),
+    "qgjob_coordinator": (
+        "qgjob_coordinator.app",
+        "qgjob_coordinator.processes.member",
+        "pydantic.v1",  # FastAPI wants it for its first route
+    ),
     "qgjob_agent": ("qgjob_agent.app",),
     "tests.fakes.qgjob_command": (
         "qgjob._client",

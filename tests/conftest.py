@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,6 +25,18 @@ settings.register_profile("default", derandomize=True, deadline=None, suppress_h
 settings.register_profile("machines", derandomize=True, deadline=None, suppress_health_check=_QUIET)
 settings.register_profile("nightly", deadline=None, suppress_health_check=_QUIET, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Of several workers each reads other files first: what one of them has rewritten the others find rewritten."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    if workers > 1:
+        here = Path(__file__).parent
+        for path in sorted(here.rglob("test_*.py"))[worker::workers]:
+            importlib.import_module(".".join(path.relative_to(here.parent).with_suffix("").parts))
+
 
 # Importing and collecting make half a million objects that stay; looked at again and again, they double its time.
 gc.disable()

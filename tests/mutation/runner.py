@@ -228,7 +228,8 @@ def run(mutants: Sequence[Mutant], jobs: int, *, green: bool = True) -> tuple[li
     tests = sorted({t for m in mutants for t in m.tests})
     plugin = Mutation(mutants, jobs, green=green)
     with tempfile.TemporaryDirectory(prefix="qgjob-mutation-") as folder:
-        options = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly", f"--basetemp={folder}/tests"]
+        # To show the code around a failure costs several times what the test does.
+        options = ["-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:randomly", f"--basetemp={folder}/tests"]
         with contextlib.redirect_stdout(io.StringIO()) as said:
             code = pytest.main([*options, *tests], plugins=[plugin])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):

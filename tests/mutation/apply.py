@@ -1,6 +1,6 @@
 """Switches a rule off in this process, and in the programs that it starts.
 
-Scripts are loaded from a copy of their folder; a function of Python gets the code of its mutated text, so that whoever
+Scripts are loaded from a folder of their own; a function of Python gets the code of its mutated text, so that whoever
 has imported it has the mutant. Programs are given a copy of the package, ahead of the real one on PYTHONPATH. It is
 done in a process that ends soon, and never undone.
 """
@@ -36,8 +36,10 @@ def apply(mutant: Mutant, folder: Path) -> None:
 
 
 def _scripts(mutant: Mutant, copy: Path) -> None:
-    shutil.copytree(scripts.LUA, copy)
-    (copy / mutant.path.relative_to(scripts.LUA)).write_text(mutant.mutated(), encoding="utf-8")
+    shutil.copytree(scripts.LUA, copy, copy_function=os.symlink)  # all but one are as they were, and only read
+    changed = copy / mutant.path.relative_to(scripts.LUA)
+    changed.unlink()
+    changed.write_text(mutant.mutated(), encoding="utf-8")
     scripts.LUA = copy
     scripts.script.cache_clear()
 

@@ -99,13 +99,13 @@ class Mutation:
         """Takes the place of pytest's own loop."""
         if session.testsfailed:
             raise session.Interrupted("the tests could not be collected")
-        by_id = {item.nodeid: item for item in session.items}
+        by_name = _by_name(session.items)
         work = []
         if self._green:
-            wanted = list({id(i): i for m in self._mutants for t in m.tests for i in _named(by_id, t)}.values())
+            wanted = list({id(i): i for m in self._mutants for t in m.tests for i in by_name.get(t, [])}.values())
             work += [_Work(None, [("", wanted[n :: self._jobs])]) for n in range(self._jobs)]
         for m in self._mutants:
-            tests = [(t, _named(by_id, t)) for t in m.tests]
+            tests = [(t, _likely_first(by_name.get(t, []), m)) for t in m.tests]
             if missing := [t for t, items in tests if not items]:
                 self.outcomes.append(Outcome(m.id, wrong=f"there is no test {', '.join(missing)}"))
             else:
@@ -219,8 +219,19 @@ def _is_of(id_: str, name: str) -> bool:
     return id_ == name or id_.startswith((f"{name}[", f"{name}::"))
 
 
-def _named(by_id: dict[str, pytest.Item], name: str) -> list[pytest.Item]:
-    return [item for id_, item in by_id.items() if _is_of(id_, name)]
+def _likely_first(items: list[pytest.Item], mutant: Mutant) -> list[pytest.Item]:
+    """The example that is called as the mutant's file comes first: it sees it, and no other has to be tried."""
+    return sorted(items, key=lambda item: not item.nodeid.endswith(f"[{mutant.path.stem}]"))
+
+
+def _by_name(items: Sequence[pytest.Item]) -> dict[str, list[pytest.Item]]:
+    """The tests by all names that they may be asked for by, as `_is_of` has it."""
+    found: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        parts = item.nodeid.partition("[")[0].split("::")
+        for name in {"::".join(parts[:n]) for n in range(1, len(parts) + 1)} | {item.nodeid}:
+            found.setdefault(name, []).append(item)
+    return found
 
 
 def run(mutants: Sequence[Mutant], jobs: int, *, green: bool = True) -> tuple[list[Outcome], list[str]]:

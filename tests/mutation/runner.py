@@ -21,14 +21,19 @@ import traceback
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.fakes import waiting
+from tests.fakes.store_process import StoreProcess
 from tests.mutation.apply import apply
 from tests.mutation.catalogue import Mutant
+from tests.mutation.slot import Slot
 
 HUNG_SECONDS = 180.0
+STORE = "store_process"
+"""The fixture in whose place a fork has the store of its slot."""
 SEEN_SECONDS = 15.0
 """What a test of a mutant waits for something that the mutant may have taken away."""
 
@@ -69,15 +74,22 @@ class _Work:
     begun: float = 0.0
     said: bytearray = field(default_factory=bytearray)
 
+    @property
+    def needs_store(self) -> bool:
+        """Whether one of the tests uses the session's store."""
+        return any(STORE in getattr(item, "fixturenames", ()) for _, items in self.tests for item in items)
+
 
 class Mutation:
     """The plugin: `jobs` forks at once. Afterwards it has `outcomes`, and failures without any mutant in `red`."""
 
-    def __init__(self, mutants: Sequence[Mutant], jobs: int, *, green: bool) -> None:
+    def __init__(self, mutants: Sequence[Mutant], jobs: int, folder: Path, *, green: bool) -> None:
+        self._folder = folder
         self._mutants = list(mutants)
         self._jobs = max(1, jobs)
         self._green = green
         self._failures: list[_Failure] = []
+        self._store: StoreProcess | None = None
         self.outcomes: list[Outcome] = []
         self.red: list[str] = []
 
@@ -93,6 +105,16 @@ class Mutation:
             error = call.excinfo.value if call.excinfo is not None else None
             self._failures.append(_Failure(item.nodeid, report.when or "", _kind(error), str(error)))
         return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> StoreProcess | None:
+        """Gives a fork the store that is there already."""
+        if fixturedef.argname != STORE or self._store is None:
+            return None
+        fixturedef.cached_result = (self._store, fixturedef.cache_key(request), None)  # type: ignore[arg-type]
+        return self._store
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -111,31 +133,40 @@ class Mutation:
             else:
                 work.append(_Work(m, tests))
         session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]  # one for all forks
-        self._run(session, work)
+        slots = [Slot(self._folder / f"store-{n}") for n in range(self._jobs)]
+        try:
+            self._run(session, work, slots)
+        finally:
+            for slot in slots:
+                slot.end()
         return True
 
     # Forks.
 
-    def _run(self, session: pytest.Session, work: list[_Work]) -> None:
+    def _run(self, session: pytest.Session, work: list[_Work], free: list[Slot]) -> None:
         waiting = work[::-1]
-        running: dict[int, tuple[int, _Work]] = {}  # by pipe
+        running: dict[int, tuple[int, _Work, Slot]] = {}  # by pipe
         while waiting or running:
             while waiting and len(running) < self._jobs:
-                one = waiting.pop()
+                one, slot = waiting.pop(), free.pop()
+                self._store = slot.store() if one.needs_store else None
                 one.begun = time.monotonic()
                 pipe, pid = self._fork(session, one)
-                running[pipe] = (pid, one)
+                running[pipe] = (pid, one, slot)
             ready, _, _ = select.select(list(running), [], [], 1.0)
             for pipe in ready:
-                pid, one = running[pipe]
+                pid, one, slot = running[pipe]
                 some = os.read(pipe, 65_536)
                 one.said += some
                 if not some:
                     del running[pipe]
                     os.close(pipe)
+                    with contextlib.suppress(OSError):
+                        os.killpg(pid, signal.SIGKILL)  # what its tests left behind, before its number is another's
                     os.waitpid(pid, 0)
+                    free.append(slot)
                     self._ended(one)
-            for pid, one in running.values():
+            for pid, one, _ in running.values():
                 if one.mutant is not None and time.monotonic() - one.begun > HUNG_SECONDS:
                     os.killpg(pid, signal.SIGKILL)  # which closes its pipe
 
@@ -164,7 +195,8 @@ class Mutation:
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
-        with tempfile.TemporaryDirectory(prefix="qgjob-mutant-") as folder:
+        # A program that ends only now may write there still; what is left goes with the folder of the run.
+        with tempfile.TemporaryDirectory(prefix="mutant-", dir=self._folder, ignore_cleanup_errors=True) as folder:
             if work.mutant is not None:
                 apply(work.mutant, Path(folder))
                 waiting.DEADLINE_SECONDS = SEEN_SECONDS
@@ -237,8 +269,8 @@ def _by_name(items: Sequence[pytest.Item]) -> dict[str, list[pytest.Item]]:
 def run(mutants: Sequence[Mutant], jobs: int, *, green: bool = True) -> tuple[list[Outcome], list[str]]:
     """Outcomes of the mutants in their order, and what is red without any of them."""
     tests = sorted({t for m in mutants for t in m.tests})
-    plugin = Mutation(mutants, jobs, green=green)
     with tempfile.TemporaryDirectory(prefix="qgjob-mutation-") as folder:
+        plugin = Mutation(mutants, jobs, Path(folder), green=green)
         # To show the code around a failure costs several times what the test does.
         options = ["-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:randomly", f"--basetemp={folder}/tests"]
         with contextlib.redirect_stdout(io.StringIO()) as said:

@@ -1,8 +1,8 @@
 """Switches a rule off in this process, and in the programs that it starts.
 
-Scripts are loaded from a folder of their own; a function of Python gets the code of its mutated text, so that whoever
-has imported it has the mutant. Programs are given a copy of the package, ahead of the real one on PYTHONPATH. It is
-done in a process that ends soon, and never undone.
+A script is read from a file of its own; a function of Python gets the code of its mutated text, so that whoever has
+imported it has the mutant. Programs are given a copy of the package, ahead of the real one on PYTHONPATH. It is done in
+a process that ends soon, and never undone.
 """
 
 from __future__ import annotations
@@ -28,19 +28,29 @@ class NotAppliedError(Exception):
 def apply(mutant: Mutant, folder: Path) -> None:
     """Switches the mutant's rule off; `folder` is for copies. Raises NotAppliedError."""
     if mutant.file.startswith("lua/"):
-        _scripts(mutant, folder / "lua")
+        _scripts(mutant, folder / "mutant.lua")
     else:
         _functions(mutant)
     if mutant.processes:
         _programs(mutant, folder / "packages")
 
 
-def _scripts(mutant: Mutant, copy: Path) -> None:
-    shutil.copytree(scripts.LUA, copy, copy_function=os.symlink)  # all but one are as they were, and only read
-    changed = copy / mutant.path.relative_to(scripts.LUA)
-    changed.unlink()
-    changed.write_text(mutant.mutated(), encoding="utf-8")
-    scripts.LUA = copy
+class _Scripts:
+    """The folder of the scripts, with another file in the place of one. To copy it costs as much as many tests do."""
+
+    def __init__(self, changed: Path, by: Path) -> None:
+        self._folder = scripts.LUA
+        self._changed = changed
+        self._by = by
+
+    def __truediv__(self, name: str) -> Path:
+        path = self._folder / name
+        return self._by if path == self._changed else path
+
+
+def _scripts(mutant: Mutant, by: Path) -> None:
+    by.write_text(mutant.mutated(), encoding="utf-8")
+    scripts.LUA = _Scripts(mutant.path, by)  # type: ignore[assignment]
     scripts.script.cache_clear()
 
 

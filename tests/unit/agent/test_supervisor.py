@@ -496,10 +496,10 @@ class Refusing:
         resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
     def finish(self) -> None:
-        """Ends the command, and waits for the end of its tree."""
+        """Ends the command, and waits until the supervisor has seen that."""
         child = min(descendants(self.process.pid))
         (self._bench.folder / "go").touch()
-        until(lambda: not alive(child), "the end of the command")
+        until(lambda: not Path(f"/proc/{child}").exists(), "the end of the command")
 
     def ended(self, seconds: float = DEADLINE_SECONDS) -> None:
         until(lambda: self.process.poll() is not None, "the end of the supervisor", seconds)

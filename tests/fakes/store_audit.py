@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from redis import Redis, RedisCluster
@@ -74,7 +75,22 @@ _READERS = {
     "lg": "pttl",
     "ev": "xlen",
 }
-_ZSETS = {"ix", "rj", "q", "dl", "qx", "ov", "ak", "ag"}
+_READERS |= dict.fromkeys(("ix", "rj", "q", "dl", "qx", "ov", "ak", "ag"), "zrange")
+READ = """
+local replies = {}
+for i = 1, #ARGV, 2 do
+  if ARGV[i] == 'zrange' then
+    replies[#replies + 1] = redis.call('ZRANGE', ARGV[i + 1], 0, -1, 'WITHSCORES')
+  elseif ARGV[i] == 'type' then
+    replies[#replies + 1] = redis.call('TYPE', ARGV[i + 1]).ok
+  else
+    replies[#replies + 1] = redis.call(ARGV[i], ARGV[i + 1])
+  end
+end
+return replies
+"""
+AT_ONCE = 500
+"""Keys in one call."""
 
 
 def audit(raw: Redis, only_org: str | None = None) -> list[str]:
@@ -96,20 +112,40 @@ def audit(raw: Redis, only_org: str | None = None) -> list[str]:
     if only_org is None:
         wrong += _installs(raw)
         wrong += _fleet(raw)
-    pipe = raw.pipeline(transaction=False)
-    for _, kind, _, key in wanted:
-        if kind in _ZSETS:
-            pipe.zrange(key, 0, -1, withscores=True)
-        elif kind in _READERS:
-            getattr(pipe, _READERS[kind])(key)
-        else:
-            wrong.append(f"{key}: not in the directory")
-            pipe.type(key)
-    for (org_id, kind, name, _), value in zip(wanted, pipe.execute(), strict=True):
-        by_org[org_id][kind][name] = dict(value) if kind in _ZSETS else value
+    wrong += [f"{key}: not in the directory" for _, kind, _, key in wanted if kind not in _READERS]
+    asked = [(_READERS.get(kind, "type"), key) for _, kind, _, key in wanted]
+    read = _of_cluster if isinstance(raw, RedisCluster) else _of_server
+    for (org_id, kind, name, _), value in zip(wanted, read(raw, asked), strict=True):
+        by_org[org_id][kind][name] = value
     for org_id, found in by_org.items():
         wrong += [f"org {org_id}: {w}" for w in _OrgAudit(found).run()]
     return wrong
+
+
+def _of_cluster(raw: RedisCluster, asked: Sequence[tuple[str, str]]) -> Iterable[Any]:
+    """The value of each key, by the command that reads it."""
+    pipe = raw.pipeline(transaction=False)
+    for command, key in asked:
+        if command == "zrange":
+            pipe.zrange(key, 0, -1, withscores=True)
+        else:
+            getattr(pipe, command)(key)
+    for (command, _), value in zip(asked, pipe.execute(), strict=True):
+        yield dict(value) if command == "zrange" else value
+
+
+def _of_server(raw: Redis, asked: Sequence[tuple[str, str]]) -> Iterable[Any]:
+    """The same in one call: machines ask after each step."""
+    for at in range(0, len(asked), AT_ONCE):
+        some = asked[at : at + AT_ONCE]
+        replies = raw.eval(READ, 0, *[word for one in some for word in one])
+        for (command, _), value in zip(some, replies, strict=True):
+            if command == "hgetall":
+                yield dict(zip(value[::2], value[1::2], strict=True))
+            elif command == "zrange":
+                yield {member: float(score) for member, score in zip(value[::2], value[1::2], strict=True)}
+            else:
+                yield set(value) if command == "smembers" else value
 
 
 def _keys(raw: Redis, pattern: str) -> list[str]:

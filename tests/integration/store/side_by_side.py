@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import copy
+import pickle
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +16,9 @@ from qgjob_coordinator.policy.estimates.typical import typical_seconds
 from qgjob_coordinator.policy.snapshot import Head
 from qgjob_coordinator.store import estimates, keys, names
 from qgjob_coordinator.store.snapshots import Due
-from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types.sessions import SessionRow
 from qgjob_coordinator.store.types.submissions import OperationReusedError, SubmitConflictError
+from tests.fakes.blocking_store import at_once, blocking_store
 from tests.fakes.fleet_model import FleetModel
 from tests.fakes.store_audit import audit
 from tests.fakes.store_model import ORDER_EPOCH_MS, GroupKey, ModelJob, OrgModel, gid_of
@@ -27,6 +27,15 @@ HEADS = 64
 PAGE = 3
 KEPT_DB = 1
 """The database in which an older state of the store is kept."""
+COPY_ALL = "for _, key in ipairs(redis.call('KEYS', '*')) do redis.call('COPY', key, key, 'DB', ARGV[1]) end"
+GET_ALL = """
+local found = {}
+for _, key in ipairs(redis.call('KEYS', ARGV[1])) do
+  found[#found + 1] = key
+  found[#found + 1] = redis.call('GET', key)
+end
+return found
+"""
 
 
 @dataclass(frozen=True)
@@ -50,24 +59,24 @@ class SideBySide:
         self._runner = runner
         self._raw = raw
         self._kept_keys = Redis.from_url(url, db=KEPT_DB, decode_responses=True, protocol=2)
-        self.store = Store(url, pool_size=4)
+        self.store = blocking_store(url)
         self.orgs = {org_id: OrgModel(org_id) for org_id in orgs}
         self.fleet = FleetModel()
         self.calls: list[Call] = []
         self._last_order = 0
         self._touched: set[str | None] = set()
-        self._kept: tuple[dict[str, OrgModel], FleetModel] | None = None
+        self._kept: bytes | None = None
         self.went_back = 0
         self.late: list[Callable[[], Awaitable[Any]]] = []  # calls that are under way to the store
         self.granted: set[str] = set()  # tokens of all leases there ever were
 
     def close(self) -> None:
         self._kept_keys.close()
-        self._runner.run(self.store.close())
+        at_once(self.store.close())
 
     def do(self, call: Call) -> Any:
         """Runs an operation on both; their common answer."""
-        return self._runner.run(self.also(call))
+        return at_once(self.also(call))
 
     async def also(
         self, call: Call, on_store: Callable[[], Awaitable[Any]] | None = None, orders: range | None = None
@@ -98,9 +107,8 @@ class SideBySide:
     def keep(self) -> None:
         """Keeps both as they stand, to go back to."""
         self._kept_keys.flushdb()
-        for key in self._raw.scan_iter():
-            self._raw.copy(key, key, destination_db=KEPT_DB)
-        self._kept = copy.deepcopy((self.orgs, self.fleet))
+        self._raw.eval(COPY_ALL, 0, KEPT_DB)
+        self._kept = pickle.dumps((self.orgs, self.fleet))
 
     def go_back(self) -> bool:
         """Puts both back to what was kept, as a failover does; False where nothing was.
@@ -110,9 +118,8 @@ class SideBySide:
         if self._kept is None:
             return False
         self._raw.flushdb()
-        for key in self._kept_keys.scan_iter():
-            self._kept_keys.copy(key, key, destination_db=0)
-        self.orgs, self.fleet = copy.deepcopy(self._kept)
+        self._kept_keys.eval(COPY_ALL, 0, 0)
+        self.orgs, self.fleet = pickle.loads(self._kept)  # noqa: S301 - our own
         self._touched = {None, *self.orgs}
         self.went_back += 1
         self.calls.clear()
@@ -193,8 +200,8 @@ class SideBySide:
         for org in self.orgs.values():
             self._check_org(org)
             self._runner.run(self._check_pages(org))
-            self._runner.run(self._check_numbers(org))
-            self._runner.run(self._check_events(org))
+            at_once(self._check_numbers(org))
+            at_once(self._check_events(org))
             self._check_estimates(org)
         assert audit(self._raw) == []
 
@@ -204,7 +211,7 @@ class SideBySide:
             jobs = await store.reads.get(org_id, [*org.jobs, "01JUNKNOWN"])
             return jobs, await store.snapshots.org(org_id, HEADS), await store.snapshots.due(org_id)
 
-        jobs, snapshot, due = self._runner.run(read())
+        jobs, snapshot, due = at_once(read())
         for actual, expected in zip(jobs, [*(j.as_job() for j in org.jobs.values()), None], strict=True):
             assert actual == expected, f"\nstore: {actual}\nmodel: {expected}"
         expected_snapshot = _expected_snapshot(org)
@@ -225,16 +232,16 @@ class SideBySide:
         for key, (answered, sent) in org.keyed.items():
             content = names.keyed_hash(sent, names.signature(sent.requirements))
             expected[prefix + names.digest_key(key)] = f"{answered} {org.tombstones.get(key, '-')} {content}"
-        assert {key: self._raw.get(key) for key in self._raw.keys(f"{prefix}*")} == expected
+        found = self._raw.eval(GET_ALL, 0, f"{prefix}*")
+        assert dict(zip(found[::2], found[1::2], strict=True)) == expected
 
     def _check_fleet(self) -> None:
         async def read() -> tuple[Any, Any, Any]:
-            store, agents = self.store, list(self.fleet.sessions)
-            orgs = asyncio.gather(*map(store.agent_orgs, agents))
-            watched, rows, sets = await asyncio.gather(store.sessions.watch(), store.fleet.read(), orgs)
-            return watched, dict(zip(agents, sets, strict=True)), rows
+            store = self.store
+            orgs = {agent: await store.agent_orgs(agent) for agent in self.fleet.sessions}
+            return await store.sessions.watch(), orgs, await store.fleet.read()
 
-        (closed, rows), orgs, agents = self._runner.run(read())
+        (closed, rows), orgs, agents = at_once(read())
         assert set(closed) == self.fleet.to_sweep
         expected = {SessionRow(a, s.epoch, s.counter, s.state) for a, s in self.fleet.sessions.items()}
         assert set(rows) == expected
@@ -243,8 +250,10 @@ class SideBySide:
         assert {a.agent_id: a.holds_seen for a in agents if a.holds_seen} == {
             a: n for a, n in self.fleet.holds_seen.items() if n
         }
-        assert self._raw.smembers(f"{keys.FLEET}act") == self.fleet.active
-        assert self._raw.smembers(f"{keys.FLEET}orgs") == self.fleet.registry
+        pipe = self._raw.pipeline(transaction=False)
+        active, registry = pipe.smembers(f"{keys.FLEET}act").smembers(f"{keys.FLEET}orgs").execute()
+        assert active == self.fleet.active
+        assert registry == self.fleet.registry
 
     async def _check_pages(self, org: OrgModel) -> None:
         runs = {r for j in org.jobs.values() for r in j.runs if r}

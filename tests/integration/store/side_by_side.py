@@ -36,6 +36,18 @@ for _, key in ipairs(redis.call('KEYS', ARGV[1])) do
 end
 return found
 """
+DIGEST = """
+local all = {}
+local found = redis.call('KEYS', ARGV[1])
+table.sort(found)
+for _, key in ipairs(found) do
+  all[#all + 1] = key
+  all[#all + 1] = redis.call('DUMP', key)
+  all[#all + 1] = redis.call('PTTL', key) < 0 and 'for ever' or 'ends'
+end
+return redis.sha1hex(table.concat(all, ' '))
+"""
+"""Of the keys that begin so, their values, and which of them end by themselves."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,7 @@ class SideBySide:
         self.calls: list[Call] = []
         self._last_order = 0
         self._touched: set[str | None] = set()
+        self._compared: dict[str | None, tuple[str, bytes]] = {}  # how both stood when they were found to agree
         self._kept: bytes | None = None
         self.went_back = 0
         self.late: list[Callable[[], Awaitable[Any]]] = []  # calls that are under way to the store
@@ -185,10 +198,20 @@ class SideBySide:
         """Compares what the last operations may have changed."""
         touched, self._touched = self._touched, set()
         for org_id in touched:
+            stands = self._stands(org_id)
+            if self._compared.get(org_id) == stands:
+                continue
             if org_id is None:
                 self._check_fleet()
             else:
                 self._check_org(self.orgs[org_id])
+            self._compared[org_id] = stands
+
+    def _stands(self, org_id: str | None) -> tuple[str, bytes]:
+        """All that a comparison goes by: where neither has changed since the last one, it would find the same."""
+        prefix = keys.FLEET if org_id is None else keys.org(org_id)
+        model = self.fleet if org_id is None else self.orgs[org_id]
+        return self._raw.eval(DIGEST, 0, f"{prefix}*"), pickle.dumps(model)
 
     def check_org(self, org_id: str) -> None:
         """Compares one org."""

@@ -27,7 +27,6 @@ settings.register_profile("nightly", deadline=None, suppress_health_check=_QUIET
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
-
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Of several workers each reads other files first: what one of them has rewritten the others find rewritten."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))

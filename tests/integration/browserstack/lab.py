@@ -97,8 +97,22 @@ def rest_of(cloud: BrowserStack, waits: Any = None, key: str = KEY) -> Rest:
     return Rest(Account(USER, key), cloud.url, pause_seconds=0.01, waits=waits or Waits())
 
 
-def unsaid() -> None:
-    """To be told that a request for a session is on its way, where no test looks at that."""
+class OnItsWay:
+    """Is told how far a request for a session has come."""
+
+    def __init__(self, *, may_go: bool = True) -> None:
+        self.goes = may_go
+        self.out = asyncio.Event()
+
+    def may_go(self) -> bool:
+        return self.goes
+
+    def sent(self) -> None:
+        self.out.set()
+
+
+unsaid = OnItsWay()
+"""Where no test looks at that."""
 
 
 def apps_of(rest: Rest, builds: Builds, uploads: Any) -> Apps:

@@ -21,7 +21,7 @@ from qgjob_agent.devices.browserstack.rest import TRIES, Rest
 from tests.fakes.browserstack.account import KEY, USER
 from tests.fakes.browserstack.server import BrowserStack
 from tests.fakes.waiting import DEADLINE_SECONDS
-from tests.integration.browserstack.lab import Waits, rest_of, unsaid
+from tests.integration.browserstack.lab import OnItsWay, Waits, rest_of, unsaid
 
 CAPABILITIES = {"platformName": "android", "appium:app": "bs://none", "bstack:options": {"deviceName": "Pixel"}}
 
@@ -51,16 +51,52 @@ async def test_what_passes_by_itself_is_tried_again_and_what_does_not_is_not(clo
 
 
 async def test_a_request_for_a_session_is_told_to_be_on_its_way_before_it_is_answered(cloud: BrowserStack) -> None:
-    rest, sent = rest_of(cloud), asyncio.Event()
+    rest, on_its_way = rest_of(cloud), OnItsWay()
     cloud.account.control.session_seconds = 60.0
-    beginning = asyncio.create_task(rest.begin_session(f"{cloud.hub}/session", CAPABILITIES, 120.0, sent.set))
+    beginning = asyncio.create_task(rest.begin_session(f"{cloud.hub}/session", CAPABILITIES, 120.0, on_its_way))
     async with asyncio.timeout(DEADLINE_SECONDS):
-        await sent.wait()
+        await on_its_way.out.wait()
     assert not beginning.done()
     beginning.cancel()
     with pytest.raises(asyncio.CancelledError):
         await beginning
     await rest.close()
+
+
+async def test_a_request_for_a_session_that_may_not_go_out_any_more_does_not(cloud: BrowserStack) -> None:
+    rest = rest_of(cloud)
+    with pytest.raises(CloudAwayError, match="can't be connected to for a session in 5 s") as failed:
+        await rest.begin_session(f"{cloud.hub}/session", CAPABILITIES, 10.0, OnItsWay(may_go=False))
+    assert type(failed.value) is CloudAwayError, "none may have begun"
+    assert (await rest.plan()).running == 0
+    assert cloud.heads == ["GET /app-automate/plan.json"]
+    await rest.close()
+
+
+async def test_what_a_proxy_is_asked_for_is_no_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = asyncio.Event()
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"CONNECT hub.example:443 ")
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(proxy, "127.0.0.1", 0)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    rest, on_its_way = Rest(Account(USER, KEY), "https://api.example"), OnItsWay(may_go=False)
+    beginning = asyncio.create_task(rest.begin_session("https://hub.example/session", CAPABILITIES, 60.0, on_its_way))
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await asked.wait()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not on_its_way.out.is_set()
+    assert not beginning.done()
+    beginning.cancel()
+    await asyncio.gather(beginning, return_exceptions=True)
+    await rest.close()
+    server.close()
+    await server.wait_closed()
 
 
 async def test_too_many_requests_makes_all_calls_wait_as_long_as_the_answer_asks(cloud: BrowserStack) -> None:
@@ -87,6 +123,27 @@ async def test_an_answer_that_asks_for_less_shortens_no_pause_of_all_calls(cloud
             await rest.begin_session(f"{cloud.hub}/session", CAPABILITIES, 10.0, unsaid)
     await rest.plan()
     assert 40.0 < waits.seconds[0] <= 50.0
+    await rest.close()
+
+
+async def test_a_call_that_waits_waits_longer_if_another_one_is_told_so(cloud: BrowserStack) -> None:
+    control, waited = cloud.account.control, []
+
+    async def waits(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 1:
+            await too_many(50)
+
+    async def too_many(retry_after: int) -> None:
+        control.refuse["recent"], control.retry_after = [429], retry_after
+        with pytest.raises(CloudAwayError, match="HTTP 429"):
+            await rest.apps_of("qgjob-x")
+
+    rest = rest_of(cloud, waits)
+    await too_many(3)
+    await rest.plan()
+    assert [round(seconds, -1) for seconds in waited] == [0.0, 50.0]
+    assert rest.held.startswith("BrowserStack can't serve the uploaded apps now (HTTP 429")
     await rest.close()
 
 

@@ -12,13 +12,15 @@ import pytest
 
 from qgjob_agent.core.values import Finished, Outcome
 from qgjob_agent.devices.app import AppUnknownError
+from qgjob_agent.devices.browserstack import gate as gate_module
+from qgjob_agent.devices.browserstack.errors import CloudAwayError, UnheardError
 from qgjob_agent.devices.browserstack.sessions import wanted
 from qgjob_agent.devices.cloud import Asked, SessionRefusedError
 from qgjob_agent.runners.appwright.cloud import Desk
 from tests.fakes.browserstack import account
 from tests.fakes.browserstack.account import KEY, USER
 from tests.fakes.browserstack.server import BrowserStack
-from tests.fakes.waiting import until
+from tests.fakes.waiting import DEADLINE_SECONDS, until
 from tests.integration.browserstack.lab import DEVICE, Told, Waits, assignment, provider_of
 
 PASSED, FAILED = (Finished(x, 1, 2, 1, error=None) for x in (Outcome.PASSED, Outcome.TEST_FAILED))
@@ -136,9 +138,199 @@ async def test_a_session_waits_as_long_as_the_answer_to_too_many_asks(cloud: Bro
 async def test_a_session_waits_no_longer_for_that_than_for_room(cloud: BrowserStack, tmp_path: Path) -> None:
     provider, control = provider_of(cloud, Told(), tmp_path, wait_seconds=0.3), cloud.account.control
     control.refuse["wd/hub/session"], control.retry_after = [429] * 3, 50
-    with pytest.raises(SessionRefusedError, match=r"no more requests for longer than the 0\.3 s.*asked for too much"):
+    with pytest.raises(SessionRefusedError, match=r"HTTP 429.*; it is to be asked for nothing for \d") as refused:
         await provider.cloud.begin(asked())
+    assert str(refused.value).count("HTTP 429") == 1
     assert cloud.heads.count("POST /wd/hub/session") == 1
+    await provider.close()
+
+
+async def test_too_many_requests_hold_back_a_session_that_waits_for_room_and_are_the_cause_that_is_told(
+    cloud: BrowserStack, tmp_path: Path
+) -> None:
+    """Another call had the answer, while nobody was asked for anything but the plan."""
+    provider, control = provider_of(cloud, Told(), tmp_path, wait_seconds=2.0), cloud.account.control
+    await provider.cloud.app(assignment(), DEVICE)
+    control.foreign = 2
+    beginning = asyncio.create_task(provider.cloud.begin(asked()))
+    await until(lambda: cloud.account.asked["plan.json"] > 1, "it waits for room")
+    control.refuse["recent_apps"], control.retry_after = [429], 50
+    with pytest.raises(CloudAwayError, match="HTTP 429"):
+        await provider._rest.apps_of("qgjob-x")
+    control.foreign = 0
+    with pytest.raises(SessionRefusedError, match=r"HTTP 429.*; it is to be asked for nothing for 4\d(\.\d)? s more$"):
+        await beginning
+    assert "POST /wd/hub/session" not in cloud.heads
+    await provider.close()
+
+
+async def test_a_start_that_takes_longer_than_a_session_waits_is_tried_again(
+    cloud: BrowserStack, tmp_path: Path
+) -> None:
+    """Patience is for room in the plan: here there is enough of it."""
+    cloud.account.control.session_seconds, cloud.account.control.most = 30.0, 20
+    provider = provider_of(cloud, Told(), tmp_path, session_seconds=2.2, wait_seconds=0.8)
+    beginning = asyncio.create_task(provider.cloud.begin(asked()))
+    await until(lambda: cloud.account.running, "the session")
+    cloud.account.control.session_seconds = 0.0
+    assert (await beginning).session_id in cloud.account.sessions
+    assert cloud.heads.count("POST /wd/hub/session") == 2
+    await provider.close()
+
+
+async def test_who_has_waited_too_long_after_a_try_is_told_why_that_failed_too(
+    cloud: BrowserStack, tmp_path: Path
+) -> None:
+    provider, control = provider_of(cloud, Told(), tmp_path, wait_seconds=0.5), cloud.account.control
+    await provider.cloud.app(assignment(), DEVICE)
+    answer = cloud._answer
+
+    async def fails(method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, list[str], bytes]:
+        if path == "/wd/hub/session":
+            control.foreign = 20
+            return 500, [], b"a fault of theirs"
+        return await answer(method, path, headers, body)
+
+    cloud._answer = fails  # type: ignore[method-assign]
+    with pytest.raises(SessionRefusedError) as refused:
+        await provider.cloud.begin(asked())
+    assert "no free session for 0.5 s" in str(refused.value)
+    assert "; the last try: BrowserStack can't serve a session now (HTTP 500: a fault of theirs)" in str(refused.value)
+    await provider.close()
+
+
+async def test_no_session_is_asked_for_when_the_plan_was_seen_full_while_it_was_connected(
+    cloud: BrowserStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate_module, "SEND_SECONDS", 0.2)
+    elsewhere = cloud.hub.replace("127.0.0.1", "localhost")  # the hub is another host, which is not connected yet
+    provider = provider_of(cloud, Told(), tmp_path, hub_url=elsewhere, wait_seconds=0.5)
+    await provider.cloud.app(assignment(), DEVICE)
+    backend = provider._rest._client._transport._pool._network_backend  # type: ignore[attr-defined]
+    connect_tcp, waits, connected = backend.connect_tcp, asyncio.Event(), asyncio.Event()
+
+    async def connect(host: str, *args: Any, **options: Any) -> Any:
+        if host == "localhost":
+            waits.set()
+            await connected.wait()
+        return await connect_tcp(host, *args, **options)
+
+    monkeypatch.setattr(backend, "connect_tcp", connect)
+    beginning = asyncio.create_task(provider.cloud.begin(asked()))
+    await waits.wait()
+    cloud.account.control.foreign = 2
+    assert (await provider._gate.look()).free == 0
+    connected.set()
+    with pytest.raises(SessionRefusedError, match=r"no free session .*; the last try: .* can't be connected to"):
+        await beginning
+    assert "POST /wd/hub/session" not in cloud.heads
+    assert cloud.account.violations == 0
+    assert not [head for head in cloud.heads if "builds" in head], "none may have begun, so none is looked for"
+    await provider.close()
+
+
+async def test_a_look_waits_for_no_answer_of_a_start(
+    cloud: BrowserStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate_module, "SEND_SECONDS", 600.0)
+    provider = provider_of(cloud, Told(), tmp_path)
+    cloud.account.control.session_seconds = 60.0
+    beginning = asyncio.create_task(provider.cloud.begin(asked()))
+    await until(lambda: cloud.account.running, "the session")
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await provider._gate.look()
+    beginning.cancel()
+    await asyncio.gather(beginning, return_exceptions=True)
+    await provider.close()
+
+
+async def test_a_start_that_is_lost_on_its_way_keeps_nobody_out(
+    cloud: BrowserStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection broke before all of it was out."""
+    monkeypatch.setattr(gate_module, "SEND_SECONDS", 600.0)
+    provider = provider_of(cloud, Told(), tmp_path, wait_seconds=0.0)
+    await provider.cloud.app(assignment(), DEVICE)
+    await provider._gate.look()
+
+    async def breaks(*_: object) -> Any:
+        raise UnheardError("a broken connection")
+
+    monkeypatch.setattr(provider._rest, "begin_session", breaks)
+    with pytest.raises(SessionRefusedError, match="a broken connection"):
+        await provider.cloud.begin(asked())
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await provider._gate.look()
+    await provider.close()
+
+
+async def test_a_start_whose_answer_is_lost_counts_until_it_is_known_what_became_of_it(
+    cloud: BrowserStack, tmp_path: Path
+) -> None:
+    """BrowserStack counts a session when it runs, which may be long after the connection broke."""
+    cloud.account.control.most, tries, answer = 1, 0, cloud._answer
+    begins = asyncio.Event()
+    late: list[asyncio.Task[Any]] = []
+
+    async def later(*what: Any) -> None:
+        await begins.wait()
+        await answer(*what)
+
+    async def lost(method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, list[str], bytes]:
+        nonlocal tries
+        if path == "/wd/hub/session":
+            tries += 1
+            if tries == 1:
+                late.append(asyncio.create_task(later(method, path, headers, body)))
+                raise ConnectionResetError
+        return await answer(method, path, headers, body)
+
+    cloud._answer = lost  # type: ignore[method-assign]
+    provider = provider_of(cloud, Told(), tmp_path)
+    beginning = asyncio.create_task(provider.cloud.begin(asked()))
+    await until(lambda: tries, "the first try")
+    looks = cloud.account.asked["plan.json"]
+    await until(lambda: cloud.account.asked["plan.json"] > looks + 20, "looks for over two seconds")
+    assert tries == 1, "there would have been no room for both"
+    begins.set()
+    begun = await beginning
+    assert (tries, cloud.account.refused_full, cloud.account.violations) == (2, 0, 0)
+    assert [id_ for id_, each in cloud.account.sessions.items() if each.status == "running"] == [begun.session_id]
+    await asyncio.gather(*late)
+    await provider.close()
+
+
+async def test_a_start_whose_answer_is_lost_counts_no_longer_than_one_may_take(
+    cloud: BrowserStack, tmp_path: Path
+) -> None:
+    cloud.account.control.most, left, answer = 1, [ConnectionResetError()], cloud._answer
+
+    async def lost(method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, list[str], bytes]:
+        if path == "/wd/hub/session" and left:
+            raise left.pop()
+        return await answer(method, path, headers, body)
+
+    cloud._answer = lost  # type: ignore[method-assign]
+    provider = provider_of(cloud, Told(), tmp_path, session_seconds=1.0)
+    assert (await provider.cloud.begin(asked())).session_id in cloud.account.sessions
+    await provider.close()
+
+
+async def test_a_start_that_fails_inside_leaves_its_device_and_its_place_free(
+    cloud: BrowserStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.account.control.most = 1
+    provider = provider_of(cloud, Told(), tmp_path)
+
+    def fails() -> None:
+        monkeypatch.setattr(provider.cloud, "_changed", lambda: None)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(provider.cloud, "_changed", fails)
+    with pytest.raises(ZeroDivisionError):
+        await provider.cloud.begin(asked())
+    assert provider.cloud.busy == set()
+    assert (await provider.cloud.begin(asked("run/2"))).session_id in cloud.account.sessions
     await provider.close()
 
 
@@ -167,13 +359,15 @@ async def test_a_plan_that_is_used_up_is_told_and_is_asked_for_nothing_more(
 async def test_a_plan_that_others_fill_is_waited_for_however_often_the_hub_says_so(
     cloud: BrowserStack, tmp_path: Path
 ) -> None:
+    """And that uses up none of the tries: after it, a fault of theirs is one as ever."""
     cloud.account.control.most = 20
     full = {"status": 13, "value": {"message": account.ALL_BUSY}}
-    left, answer = [full] * 5, cloud._answer
+    left, answer = [(500, {"value": {"message": "a fault of theirs"}}), *[(200, full)] * 5], cloud._answer
 
     async def refuse(method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, list[str], bytes]:
         if path == "/wd/hub/session" and left:
-            return 200, [], json.dumps(left.pop()).encode()
+            status, said = left.pop()
+            return status, [], json.dumps(said).encode()
         return await answer(method, path, headers, body)
 
     cloud._answer = refuse  # type: ignore[method-assign]

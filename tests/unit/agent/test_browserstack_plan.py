@@ -5,15 +5,25 @@ from __future__ import annotations
 import asyncio
 import heapq
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from qgjob_agent.devices.browserstack import gate as gate_module
-from qgjob_agent.devices.browserstack.gate import Gate, PlanFullError
+from qgjob_agent.devices.browserstack.errors import AccountRefusedError, CloudAwayError
+from qgjob_agent.devices.browserstack.gate import Gate, NoTurnError, Start
 from qgjob_agent.devices.browserstack.plan import Plan, Starts, Turn
+from tests.fakes.waiting import DEADLINE_SECONDS
+
+
+async def passes() -> None:
+    """What can go on goes on until it waits."""
+    for _ in range(20):
+        await asyncio.sleep(0)
 
 
 @dataclass
@@ -63,14 +73,15 @@ async def test_10_000_starts_beside_a_foreign_user_and_none_against_a_full_plan(
     async def device(name: str) -> None:
         nonlocal begun
         for number in range(10_000 // at_once):
-            await gate.enter(f"{name}-{number}", 36_000.0)
-            gate.sent(f"{name}-{number}")
+            start = await gate.enter(f"{name}-{number}", 36_000.0)
+            assert start.may_go()
+            start.sent()
             world.begin()
             begun += 1
             world.now += world.random.choice((0.0, 0.0, 0.1, 1.0, 5.0))
             for _ in range(world.random.choice((0, 1, 5))):  # others come to their turn before it is answered
                 await asyncio.sleep(0)
-            gate.answered(f"{name}-{number}")
+            start.answered()
 
     await asyncio.gather(*(device(f"d{n}") for n in range(at_once)))
     assert begun == 10_000
@@ -103,30 +114,152 @@ async def test_a_start_and_a_look_of_the_same_agent_never_overtake_each_other() 
 
     looking = asyncio.create_task(looks())
     for number in range(500):
-        await gate.enter(f"s{number}", 60.0)
+        start = await gate.enter(f"s{number}", 60.0)
         await travels()  # it is connected
+        assert start.may_go()
         assert not full, "the last look showed a full plan"
         begun += 1
-        gate.sent(f"s{number}")
+        start.sent()
         await travels()
-        gate.answered(f"s{number}")
+        start.answered()
     looking.cancel()
     assert begun == 500
 
 
-async def test_a_start_that_is_never_sent_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_start_that_does_not_go_out_keeps_nobody_out_for_long_and_may_not_go_after_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A look may have shown a full plan by then."""
     monkeypatch.setattr(gate_module, "SEND_SECONDS", 0.01)
 
     async def ask() -> Plan:
         return Plan(0, 2)
 
     gate = Gate(ask, Starts(), lambda: 0.0, 0.0)
-    await gate.enter("hangs", 60.0)
-    async with asyncio.timeout(10):
+    late = await gate.enter("hangs", 60.0)
+    assert late.may_go()
+    monkeypatch.setattr(gate_module, "SEND_SECONDS", 600.0)
+    async with asyncio.timeout(DEADLINE_SECONDS):
         await gate.enter("next", 60.0)
-        gate.sent("hangs")  # late: it holds nothing any more
-        gate.answered("next")
-        await gate.look()
+    assert not late.may_go()
+    late.sent()  # late: the turn is another one's
+    looking = asyncio.create_task(gate.look())
+    await passes()
+    assert not looking.done()
+    looking.cancel()
+
+
+@pytest.mark.parametrize("ends", [Start.answered, Start.full, Start.sent])
+async def test_a_start_that_has_ended_however_that_was_keeps_nobody_out(ends: Callable[[Start], None]) -> None:
+    async def ask() -> Plan:
+        return Plan(0, 3)
+
+    gate = Gate(ask, Starts(), lambda: 0.0, 0.0)
+    ends(await gate.enter("a", 60.0))
+    looking = asyncio.create_task(gate.look())
+    await passes()
+    assert looking.done()
+
+
+async def test_a_look_whose_answer_is_lost_keeps_starts_out_for_moments_and_is_believed_by_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may have shown a full plan, so there is another one, though the one before is fresh still."""
+    monkeypatch.setattr(gate_module, "LOOK_SECONDS", 0.01)
+    looks = 0
+
+    async def ask() -> Plan:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            await asyncio.Event().wait()
+        return Plan(0, 5)
+
+    gate = Gate(ask, Starts(), lambda: 0.0, 0.0)
+    await gate.look()
+    lost = asyncio.create_task(gate.look())
+    await passes()
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await gate.enter("a", 60.0)
+    assert looks == 3
+    with pytest.raises(CloudAwayError, match=r"does not say within 0\.01 s what the plan has free"):
+        await lost
+
+
+async def test_a_look_that_nobody_waits_for_any_more_is_believed_by_nobody() -> None:
+    looks = 0
+
+    async def ask() -> Plan:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            await asyncio.Event().wait()
+        return Plan(0, 5)
+
+    gate = Gate(ask, Starts(), lambda: 0.0, 0.0)
+    await gate.look()
+    gone = asyncio.create_task(gate.look())
+    await passes()
+    gone.cancel()
+    await gate.enter("a", 60.0)
+    assert looks == 3
+
+
+async def test_looks_that_wait_together_are_one_and_nobody_has_the_answer_of_one_before_his() -> None:
+    """Each device is probed by itself, and a look of each would keep starts out for as many times as one takes."""
+    answers, asked = asyncio.Event(), 0
+
+    async def ask() -> Plan:
+        nonlocal asked
+        asked += 1
+        plan = Plan(asked, 5)
+        await answers.wait()
+        if asked >= 3:
+            raise CloudAwayError("away")
+        return plan
+
+    gate = Gate(ask, Starts(), lambda: 0.0, 0.0)
+    first = asyncio.create_task(gate.look())
+    await passes()
+    others = [asyncio.create_task(gate.look()) for _ in range(20)]
+    await passes()
+    answers.set()
+    assert (await first).running == 1
+    told = await asyncio.gather(*others, return_exceptions=True)
+    assert {str(each) for each in told} == {str(Plan(2, 5))}
+    answers.clear()
+    others = [asyncio.create_task(gate.look()) for _ in range(20)]
+    await passes()
+    answers.set()
+    told = await asyncio.gather(*others, return_exceptions=True)
+    assert {str(each) for each in told} == {"away"}
+    assert asked == 4, "one was under way when the others came"
+
+
+async def test_who_may_not_ask_at_all_asks_nothing_and_begins_nothing_until_he_may() -> None:
+    calm, looks = asyncio.Event(), 0
+
+    async def ask() -> Plan:
+        nonlocal looks
+        looks += 1
+        return Plan(0, 5)
+
+    async def waits() -> None:
+        await calm.wait()
+
+    gate = Gate(ask, Starts(), lambda: 0.0, 0.0, calm=waits)
+    calm.set()
+    await gate.look()
+    calm.clear()
+    tasks: list[asyncio.Task[Any]] = [
+        asyncio.create_task(gate.enter("a", 60.0)),
+        asyncio.create_task(gate.look()),
+    ]
+    await passes()
+    assert (looks, [task.done() for task in tasks]) == (1, [False, False])
+    calm.set()
+    (await tasks[0]).sent()
+    await tasks[1]
 
 
 async def test_several_who_wait_are_let_in_one_by_one_in_order() -> None:
@@ -135,11 +268,11 @@ async def test_several_who_wait_are_let_in_one_by_one_in_order() -> None:
     order: list[int] = []
 
     async def one(number: int) -> None:
-        await gate.enter(f"s{number}", 3_600.0)
-        gate.sent(f"s{number}")
+        start = await gate.enter(f"s{number}", 3_600.0)
+        start.sent()
         world.begin()
         order.append(number)
-        gate.answered(f"s{number}")
+        start.answered()
 
     await asyncio.gather(*(one(number) for number in range(20)))
     assert order == list(range(20))
@@ -159,14 +292,61 @@ async def test_answers_that_take_long_are_believed_all_the_same() -> None:
 
 
 async def test_a_plan_that_stays_full_is_waited_for_so_long_and_told() -> None:
+    """Also by who stops waiting in the middle of a look, when the one before is no longer fresh."""
+    now = 0.0
+
     async def full() -> Plan:
-        await asyncio.sleep(0)
+        nonlocal now
+        now += 60.0
+        if now > 60.0:
+            await asyncio.Event().wait()
         return Plan(5, 5, 1)
 
-    gate = Gate(full, Starts(), lambda: 0.0, 0.0)
-    with pytest.raises(PlanFullError, match=r"no free session for 0.05 s \(5 of 5 run, 1 are queued\)"):
+    gate = Gate(full, Starts(), lambda: now, 0.0)
+    with pytest.raises(NoTurnError, match=r"no free session for 0.05 s \(5 of 5 run, 1 are queued\)"):
         await gate.enter("s", 0.05)
     assert gate.starts.room == 0
+
+
+async def test_a_plan_that_nobody_can_look_at_is_told_as_that_and_not_as_a_full_one() -> None:
+    """However much was free when it was seen last."""
+    now, error = 0.0, asyncio.Event()
+
+    async def ask() -> Plan:
+        if now == 0.0:
+            return Plan(0, 5)
+        if error.is_set():
+            raise CloudAwayError("BrowserStack does not answer for the plan: ReadTimeout")
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    gate = Gate(ask, Starts(), lambda: now, 0.0)
+    await gate.look()
+    now = 100.0
+    with pytest.raises(NoTurnError, match=r"not said what the plan has free; no session could begin for 3\.05 s$"):
+        await gate.enter("a", 0.05, 3.0)
+    error.set()
+    with pytest.raises(NoTurnError, match=r"for the plan: ReadTimeout; no session could begin for 0\.05 s$"):
+        await gate.enter("b", 0.05)
+
+
+async def test_who_is_not_served_for_those_before_him_is_told_of_no_full_plan() -> None:
+    async def ask() -> Plan:
+        return Plan(0, 5)
+
+    gate = Gate(ask, Starts(), lambda: 0.0, 0.0)
+    await gate.enter("hangs", 60.0)
+    with pytest.raises(NoTurnError, match=r"other sessions of this agent were before this one for 0\.05 s"):
+        await gate.enter("b", 0.05)
+
+
+async def test_what_will_not_pass_is_not_waited_for() -> None:
+    async def ask() -> Plan:
+        raise AccountRefusedError("the key is wrong")
+
+    gate = Gate(ask, Starts(), lambda: 0.0, 0.0)
+    with pytest.raises(AccountRefusedError):
+        await gate.enter("a", 60.0)
 
 
 def test_a_look_that_is_old_counts_for_nothing() -> None:

@@ -64,7 +64,8 @@ class BrowserStackDevices:
         self._rest = Rest(account, settings.api_url, who=f"qgjob ({settings.agent_id})")
         whose = f"{settings.api_url} {settings.user}"
         self._apps = Apps(self._rest, builds, uploads, whose, settings.upload_seconds, log)
-        self._gate = Gate(self._rest.plan, Starts(), monotonic_seconds, settings.pause_seconds)
+        pause, calm = settings.pause_seconds, self._rest.calm
+        self._gate = Gate(self._rest.plan_now, Starts(), monotonic_seconds, pause, calm=calm)
         self.cloud = Sessions(settings, self._rest, self._apps, self._gate, self._show, log)
         self._devices: dict[str, _Device] = {}  # by id
         self._installations: dict[str, _Installation] = {}  # by token
@@ -95,7 +96,7 @@ class BrowserStackDevices:
 
     async def _look(self) -> None:
         try:
-            plan = await self._gate.look()
+            plan = await self._rest.plan(self._gate.look)
         except CloudError as error:
             if str(error) != self._trouble:
                 self._log.warning("browserstack_blind", error=str(error))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx2
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
@@ -28,10 +28,22 @@ if TYPE_CHECKING:
     from qgjob_agent.devices.browserstack.plan import Plan
 
 TRIES = 4
+CONNECT_SECONDS = 5.0
+"""To connect for a session: by then what the plan has free is known no more."""
 _REASON = 200
 _BASE = "/app-automate"
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 _NO_JSON = (ValueError, RecursionError)
+
+
+class OnItsWay(Protocol):
+    """Who is told how far a request has come."""
+
+    def may_go(self) -> bool:
+        """It is connected. Whether the request may go out."""
+
+    def sent(self) -> None:
+        """It is on its way."""
 
 
 class Rest:
@@ -62,6 +74,7 @@ class Rest:
         self._pause = pause_seconds
         self._waits = waits
         self._not_before = 0.0  # all calls wait until then: too many requests are the account's, not one call's
+        self._held_for = ""  # what the answer said
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -69,9 +82,14 @@ class Rest:
         if self._plain is not None:
             await self._plain.aclose()
 
-    async def plan(self) -> Plan:
-        """What the plan has and uses now."""
-        return answers.plan_of(await self._json("GET", f"{_BASE}/plan.json", what="the plan"))
+    async def plan(self, look: Callable[[], Awaitable[Plan]] | None = None) -> Plan:
+        """What the plan has and uses now. `look` is one try to learn that."""
+        plan: Plan = await self._patiently(look or self.plan_now)
+        return plan
+
+    async def plan_now(self) -> Plan:
+        """What the plan has and uses now. One try."""
+        return answers.plan_of(await self._once("GET", f"{_BASE}/plan.json", "the plan"))
 
     async def app_of(self, custom_id: str) -> str | None:
         """The app that was uploaded last with this id; None if none was."""
@@ -115,17 +133,17 @@ class Rest:
         await self._json("PUT", f"{_BASE}/sessions/{session_id}.json", what="a session", json=body)
 
     async def begin_session(
-        self, url: str, capabilities: dict[str, Any], seconds: float, sent: Callable[[], None]
+        self, url: str, capabilities: dict[str, Any], seconds: float, on_its_way: OnItsWay
     ) -> tuple[str, dict[str, Any]]:
         """Begins a session at a hub: its id and what it can do. One try, since each needs room in the plan.
 
-        `sent` is called when the request is on its way.
         Raises NoRoomError where the hub has none, UnheardError where one may have begun all the same.
         """
         body = {"capabilities": {"alwaysMatch": capabilities, "firstMatch": [{}]}}
         try:
-            traced = {"trace": _when_sent(sent)}
-            told = await self._once("POST", url, "a session", json=body, timeout=seconds, extensions=traced)
+            timeout = httpx2.Timeout(seconds, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS, write=CONNECT_SECONDS)
+            traced = {"trace": _trace(on_its_way)}
+            told = await self._once("POST", url, "a session", json=body, timeout=timeout, extensions=traced)
             return answers.begun(told, self._account)
         except CloudError as error:
             raise answers.not_begun(error) from None
@@ -216,9 +234,17 @@ class Rest:
         raise AssertionError("unreachable")
 
     async def calm(self) -> None:
-        """Waits as long as the last answer to too many requests asks for; all calls but `begin_session` do it."""
-        if (left := self._not_before - time.monotonic()) > 0:
-            await self._waits(left)
+        """Waits as long as answers to too many requests ask for, also those that come meanwhile."""
+        waited_for = 0.0
+        while self._not_before > max(waited_for, now := time.monotonic()):
+            waited_for = self._not_before
+            await self._waits(waited_for - now)
+
+    @property
+    def held(self) -> str:
+        """Why BrowserStack is asked for nothing now, if that is so."""
+        left = self._not_before - time.monotonic()
+        return f"{self._held_for}; it is to be asked for nothing for {left:.3g} s more" if left > 0 else ""
 
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome is not None else None
@@ -243,14 +269,22 @@ class Rest:
         refusal = answers.refusal(what, answer.status_code, retry_after, _told(answer), self._account)
         if isinstance(refusal, TooManyError):
             until = time.monotonic() + (refusal.retry_seconds or self._pause)
-            self._not_before = max(self._not_before, until)  # an answer that overtook another one shortens nothing
+            if until > self._not_before:  # an answer that overtook another one shortens nothing
+                self._not_before, self._held_for = until, str(refusal)
         raise refusal
 
 
-def _when_sent(sent: Callable[[], None]) -> Callable[[str, dict[str, Any]], Awaitable[None]]:
-    async def trace(event: str, _info: dict[str, Any]) -> None:
-        if event.endswith(".send_request_body.complete"):
-            sent()
+def _trace(on_its_way: OnItsWay) -> Callable[[str, dict[str, Any]], Awaitable[None]]:
+    method = b""  # of the request that is sent: a proxy is asked for a tunnel before
+
+    async def trace(event: str, info: dict[str, Any]) -> None:
+        nonlocal method
+        if event.endswith(".send_request_headers.started"):
+            method = info["request"].method
+            if method == b"POST" and not on_its_way.may_go():
+                raise CloudAwayError(f"BrowserStack can't be connected to for a session in {CONNECT_SECONDS:g} s")
+        elif method == b"POST" and event.endswith(".send_request_body.complete"):
+            on_its_way.sent()
 
     return trace
 

@@ -15,7 +15,7 @@ from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.values import Outcome
 from qgjob_agent.devices.app import App, AppUnknownError
 from qgjob_agent.devices.browserstack.errors import CloudAwayError, CloudError, NoRoomError, UnheardError
-from qgjob_agent.devices.browserstack.gate import PlanFullError
+from qgjob_agent.devices.browserstack.gate import NoTurnError
 from qgjob_agent.devices.browserstack.unheard import Unheard
 from qgjob_agent.devices.cloud import Begun, SessionRefusedError
 from qgjob_agent.host.plain_file import put_text
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from qgjob_agent.core.values import Assignment, DeviceFacts, Finished
     from qgjob_agent.devices.browserstack.apps import Apps
-    from qgjob_agent.devices.browserstack.gate import Gate
+    from qgjob_agent.devices.browserstack.gate import Gate, Start
     from qgjob_agent.devices.browserstack.rest import Rest
     from qgjob_agent.devices.browserstack.settings import BrowserStackSettings
     from qgjob_agent.devices.cloud import Asked
@@ -89,57 +89,61 @@ class Sessions:
         return App(package=assignment.build_package or None, url=url)
 
     async def begin(self, asked: Asked) -> Begun:
-        """See Cloud. Each try waits until the plan has room, and what the plan refuses waits again."""
+        """See Cloud. Each try waits until the plan has room, and what the plan refuses waits again.
+
+        Patience is for that waiting alone, however long the tries themselves take.
+        """
         try:
             app = await self.app(asked.assignment, asked.device)
         except AppUnknownError as error:
             raise SessionRefusedError(str(error)) from error
-        deadline = monotonic_seconds() + self._settings.wait_seconds
-        tries = 0
+        patience, waited = self._settings.wait_seconds, 0.0
+        starts = tries = 0
+        failed = ""  # why the last try did
         while True:
-            tries += 1
+            starts += 1
+            capabilities = wanted(asked, app.url or "", secrets.token_hex(3))
+            came = monotonic_seconds()
             try:
-                capabilities = wanted(asked, app.url or "", secrets.token_hex(3))
-                return await self._try(asked, f"{asked.key}.{tries}", capabilities, deadline)
+                start = await self._gate.enter(f"{asked.key}.{starts}", max(patience - waited, 0.0), waited)
+                waited += monotonic_seconds() - came
+                return await self._try(asked, start, capabilities)
+            except NoTurnError as error:
+                why = self._rest.held or str(error)
+                why += f"; the last try: {failed}" if failed not in why else ""
+                raise SessionRefusedError(why) from error
             except NoRoomError as error:
-                if monotonic_seconds() >= deadline:
-                    raise SessionRefusedError(str(error)) from error
+                failed = str(error)
             except CloudAwayError as error:
+                failed, tries = str(error), tries + 1
                 if tries >= _TRIES:
                     raise SessionRefusedError(str(error)) from error
-            except (PlanFullError, CloudError) as error:
+            except CloudError as error:
                 if _NO_APP.search(str(error)):
                     self._apps.forget_all()  # removed there, maybe by hand: it is looked up, and uploaded, again
                 raise SessionRefusedError(str(error)) from error
 
-    async def _try(self, asked: Asked, key: str, capabilities: dict[str, Any], deadline: float) -> Begun:
+    async def _try(self, asked: Asked, start: Start, capabilities: dict[str, Any]) -> Begun:
+        unheard = begun = False
         try:
-            async with asyncio.timeout(max(deadline - monotonic_seconds(), 0.0)):
-                await self._rest.calm()  # before the gate: what the plan has free is known for a moment
-        except TimeoutError:
-            text = f"BrowserStack takes no more requests for longer than the {self._settings.wait_seconds:g} s that a"
-            raise SessionRefusedError(f"{text} session waits: the account has asked for too much") from None
-        await self._gate.enter(key, max(deadline - monotonic_seconds(), 0.0))
-        if asked.dropped:
-            self._gate.answered(key)
-            raise SessionRefusedError("nobody waits for the session any more")
-        self.found(asked)
-        begun = False
-        try:
+            if asked.dropped:
+                raise SessionRefusedError("nobody waits for the session any more")
+            self.found(asked)
             url = f"{self._settings.hub_url.rstrip('/')}/session"
-            session_id, told = await self._rest.begin_session(
-                url, capabilities, self._settings.session_seconds, lambda: self._gate.sent(key)
-            )
+            session_id, told = await self._rest.begin_session(url, capabilities, self._settings.session_seconds, start)
             begun = True
         except NoRoomError:
-            self._gate.full(key)
+            start.full()
             raise
         except UnheardError:
+            unheard = True  # it counts until it is known what became of it
+            start.sent()
             options = capabilities[_OPTIONS]
-            self._unheard.seek(options["buildName"], options["sessionName"])
+            self._unheard.seek(options["buildName"], options["sessionName"], start.answered)
             raise
         finally:
-            self._gate.answered(key)
+            if not unheard:
+                start.answered()
             if not begun:
                 self.over(asked)
         return Begun(session_id, told or capabilities, self._hub.options())

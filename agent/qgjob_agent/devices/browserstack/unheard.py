@@ -33,11 +33,17 @@ class Unheard:
         self._log = log
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def seek(self, build: str, name: str) -> None:
-        """Has what begins under this name ended, as soon as it shows."""
+    def seek(self, build: str, name: str, over: Callable[[], None]) -> None:
+        """Has what begins under this name ended, as soon as it shows. Then, or when that is given up, calls `over`."""
         task = asyncio.create_task(self._seek(build, name), name="browserstack_unheard")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: self._done(task, over))
+
+    def _done(self, task: asyncio.Task[None], over: Callable[[], None]) -> None:
+        self._tasks.discard(task)
+        over()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.error("browserstack_task_failed", task=task.get_name(), exc_info=error)
 
     async def _seek(self, build: str, name: str) -> None:
         found: list[str] = []
@@ -53,9 +59,9 @@ class Unheard:
                     if not found:
                         await asyncio.sleep(pause)
                         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-                await self._end(found)
         except TimeoutError:
             error = error or f"none showed in {self._seconds:g} s"
+        await self._end(found)
         self._log.info("browserstack_session_unheard", session=name, session_ids=found, error=error)
 
     async def close(self) -> None:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from qgjob_agent.core.events import DeviceProbed, DeviceSeen, InstallEnded
 from qgjob_agent.core.values import App, DeviceFacts, Health, Outcome, Target
+from qgjob_agent.devices.browserstack import provider as under_test
+from qgjob_agent.devices.cloud import Asked
 from tests.fakes.browserstack.server import BrowserStack
 from tests.fakes.waiting import until
 from tests.integration.browserstack.lab import DEVICE, DIGEST, OneLock, Told, assignment, provider_of
 
 FULL = "the BrowserStack plan has no session left: {0} of {1} run, those of others included"
+NONE = "the BrowserStack plan has no such session any more"
+
+
+def asked(number: int = 1) -> Asked:
+    """What a test on a device of the plan asks for."""
+    return Asked(f"run/{number}", 0, DEVICE, assignment(), {})
 
 
 async def test_as_many_devices_are_good_as_the_plan_has_free_and_the_others_say_why(
@@ -31,9 +41,34 @@ async def test_as_many_devices_are_good_as_the_plan_has_free_and_the_others_say_
     control.foreign = 0
     await until(lambda: not any(sink.now().values()), lambda: f"{sink.now()}")
     control.most = 2
-    await until(lambda: len(sink.now()) == 2, "a smaller plan")
+    await until(lambda: list(sink.now().values()) == [None, None, NONE], lambda: f"{sink.now()}")
     control.queued = 1
-    await until(lambda: all("1 wait" in (why or "") for why in sink.now().values()), lambda: f"{sink.now()}")
+    await until(lambda: all("1 wait" in (why or "") for why in list(sink.now().values())[:2]), lambda: f"{sink.now()}")
+    await provider.close()
+
+
+async def test_a_smaller_plan_takes_away_no_device_on_which_a_test_may_run(
+    cloud: BrowserStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What runs on a device that is lost is killed. A test goes on for a while when its session is over."""
+    monkeypatch.setattr(under_test, "UNUSED_SECONDS", 0.0)
+    sink, control = Told(), cloud.account.control
+    provider = provider_of(cloud, sink, tmp_path)
+    await provider.start()
+    await until(lambda: len(sink.now()) == 2, "the devices")
+    await provider.cloud.begin(asked())
+    control.most = 0
+    await until(lambda: sink.now() == {"browserstack-1": NONE}, lambda: f"the other one is lost: {sink.now()}")
+    control.most = 1
+    await until(lambda: sink.now() == {"browserstack-1": None}, lambda: f"{sink.now()}")
+    control.most = 0
+    await until(lambda: sink.now() == {"browserstack-1": NONE}, lambda: f"{sink.now()}")
+    monkeypatch.setattr(under_test, "UNUSED_SECONDS", 600.0)
+    provider.cloud.over(asked())
+    await provider._look()
+    assert sink.now() == {"browserstack-1": NONE}
+    monkeypatch.setattr(under_test, "UNUSED_SECONDS", 0.0)
+    await until(lambda: not sink.now(), lambda: f"{sink.now()}")
     await provider.close()
 
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from qgjob_agent.devices.browserstack.settings import BrowserStackSettings
 
 SERIAL = "browserstack-"
+UNUSED_SECONDS = 600.0
+"""A device that the plan has no more is lost when it had no session for so long: what runs on a lost one is killed."""
+_NOT_PLANNED = "the BrowserStack plan has no such session any more"
 _EXPECTED = (BuildUnresolvedError, BuildAwayError, CloudError)
 
 
@@ -34,6 +37,8 @@ class _Device:
     """`told` is what was said of it last; None while it is not there."""
 
     facts: DeviceFacts
+    used_at: float  # seen then to be of the plan, or to have a session
+    planned: bool = True
     told: DeviceFacts | None = None
     installed: App | None = None
 
@@ -109,16 +114,19 @@ class BrowserStackDevices:
         self._show()
 
     def _know(self, count: int) -> None:
-        """There are so many devices."""
-        ids = []
-        for number in range(1, count + 1):
-            facts = self._facts_of(number)
-            ids.append(facts.device_id)
-            self._devices.setdefault(facts.device_id, _Device(facts))
-        for device_id in [each for each in self._devices if each not in ids]:
-            device = self._devices.pop(device_id)
-            if device.told is not None:
-                self._sink.device(DeviceLost(device_id))
+        """The plan has so many devices. What it has no more stays for a while, and is bad: a test may run there."""
+        now = monotonic_seconds()
+        planned = {facts.device_id: facts for facts in map(self._facts_of, range(1, count + 1))}
+        for device_id, facts in planned.items():
+            self._devices.setdefault(device_id, _Device(facts, now))
+        for device_id, device in list(self._devices.items()):
+            device.planned = device_id in planned
+            if device.planned or device_id in self.cloud.busy:
+                device.used_at = now
+            elif now - device.used_at >= UNUSED_SECONDS:
+                del self._devices[device_id]
+                if device.told is not None:
+                    self._sink.device(DeviceLost(device_id))
 
     def _facts_of(self, number: int) -> DeviceFacts:
         settings, serial = self._settings, f"{SERIAL}{number}"
@@ -146,7 +154,9 @@ class BrowserStackDevices:
         busy, room = self.cloud.busy, self._gate.starts.room
         for device in list(self._devices.values()):
             reason = self._trouble
-            if reason is None and device.facts.device_id not in busy:
+            if not device.planned:
+                reason = reason or _NOT_PLANNED
+            elif reason is None and device.facts.device_id not in busy:
                 reason = None if room > 0 else _full(self._gate.starts.plan)
                 room -= 1
             health = Health.GOOD if reason is None else Health.BAD
@@ -166,7 +176,7 @@ class BrowserStackDevices:
         await self._look()
         device = self._devices.get(device_id)
         if device is None or device.told is None:
-            self._sink.device(DeviceProbed(device_id, Health.BAD, "the plan has no such session"))
+            self._sink.device(DeviceProbed(device_id, Health.BAD, _NOT_PLANNED))
         else:
             self._sink.device(DeviceProbed(device_id, device.told.health, device.told.reason))
 
@@ -176,9 +186,7 @@ class BrowserStackDevices:
         """Has the build uploaded; ends with one InstallEnded, `was_there` where nothing had to be."""
         device = self._devices.get(assignment.device_id)
         if device is None:
-            event = InstallEnded(
-                assignment.device_id, assignment.token, Outcome.DEVICE_ERROR, 0, "the plan has no such session any more"
-            )
+            event = InstallEnded(assignment.device_id, assignment.token, Outcome.DEVICE_ERROR, 0, _NOT_PLANNED)
             asyncio.get_running_loop().call_soon(self._sink.device, event)
             return
         task = asyncio.create_task(self._install(device, assignment), name="browserstack_install")

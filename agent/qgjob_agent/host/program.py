@@ -58,7 +58,8 @@ async def run_program(
     """Runs a program. When this returns or is cancelled, its process group is dead; a server of it has left that.
 
     `advice` says what to do where it can't be started, `apart` that errors are not to be mixed with the rest, `last`
-    that of what it printed the end is wanted and not the beginning. Errors: ProgramError where it can't be started.
+    that of what it printed the end is wanted and not the beginning. Errors: ProgramError where it can't be started, or
+    not be ended; who was cancelled is not told the latter.
     """
     with _files(argv[0]) as (output, errors):
         try:
@@ -74,7 +75,7 @@ async def run_program(
         finally:
             ending = asyncio.ensure_future(_end(process, argv[0]))
             await wait_out(ending)
-            ending.result()
+        ending.result()  # not before: it would replace a cancel
         return Ended(code, _said(output, most_bytes, last=last), _said(errors, MAX_OUTPUT_BYTES))
 
 

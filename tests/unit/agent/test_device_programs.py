@@ -100,6 +100,35 @@ async def test_who_cancels_twice_waits_for_its_death_too(tmp_path: Path, monkeyp
     assert len(looks) == 10
 
 
+@pytest.mark.parametrize("how", ["too late", "cancelled", "too late for who asked"])
+async def test_what_would_not_die_is_said_but_replaces_no_cancel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Who was cancelled and hears of another error would go on, and take the fault of its own bound for the host's."""
+    kill = program._kill
+
+    def kill_in_vain(group: int) -> bool:
+        kill(group)
+        return True
+
+    monkeypatch.setattr(program, "_DEATH_SECONDS", 0.1)
+    monkeypatch.setattr(program, "_kill", kill_in_vain)
+    monkeypatch.setattr(program, "_lives", lambda _: True)
+    script = f"touch {tmp_path}/up; sleep 300"
+    seconds, bound = (1.0 if how == each else 60.0 for each in ("too late", "too late for who asked"))
+
+    async def bounded() -> None:
+        async with asyncio.timeout(bound):
+            await run_program(["sh", "-c", script], ENVIRON, seconds, advice=ADVICE)
+
+    running = asyncio.create_task(bounded())
+    if how == "cancelled":
+        await until((tmp_path / "up").exists, "it does not run")
+        running.cancel()
+    with pytest.raises({"too late": ProgramError, "cancelled": asyncio.CancelledError}.get(how, TimeoutError)):
+        await running
+
+
 async def test_a_daemon_that_left_its_group_is_not_waited_for(tmp_path: Path) -> None:
     daemon = (
         f"import os, time; os.fork() and os._exit(0); os.setsid(); open({str(tmp_path / 'up')!r}, 'w'); time.sleep(300)"

@@ -18,7 +18,7 @@ from qgjob_agent.setting_words import NODE_ENV, of_node_env, problem_of
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-_SECRETS = ("token", "username", "access_key")
+_SECRETS = ("token", "username", "access_key", "key", "password", "secret")
 
 
 class Sources:
@@ -36,23 +36,27 @@ class Sources:
         """The error of a setting, with its name and value as they are where it was set."""
         found = next((self.found[each] for each in _outward(setting) if each in self.found), None)
         shown = found.value if found is not None else value
-        # What stands in a list of tables nobody looked at.
-        of_tables = isinstance(shown, list) and any(isinstance(each, Mapping) for each in shown)
-        if of_tables or (shown is not None and is_secret(setting)):
+        # What stands deeper in a list nobody looked at.
+        deep = isinstance(shown, list) and any(isinstance(each, Mapping | list) for each in shown)
+        if deep or (shown is not None and is_secret(setting)):
             shown = "(hidden)"
         name, source = (setting, self.file) if found is None else (found.name, found.source)
         return ConfigError(name, shown, source, problem)
 
 
 def is_secret(setting: str) -> bool:
-    """Also one whose name has a slip, stands in another place or is as in the environment; and all that is no setting
-    where secrets are.
+    """Also one whose name has a slip, stands in another place, has more words or is as in the environment; and all
+    that is no setting where secrets are.
     """
     table, name = setting.partition(".")[0], setting.rpartition(".")[2]
     unknown = table == "browserstack" and name not in BrowserStackConfig.model_fields
-    words = name.lower().replace("-", "_").split("_")
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().replace("-", "_").split("_")
     ends = ("_".join(words[at:]) for at in range(len(words)))
-    return unknown or any(get_close_matches(end, _SECRETS, n=1, cutoff=0.75) for end in ends)
+    return (
+        unknown
+        or any(secret in name.lower() for secret in _SECRETS)
+        or any(get_close_matches(end, _SECRETS, n=1, cutoff=0.75) for end in ends)
+    )
 
 
 def _outward(setting: str) -> list[str]:

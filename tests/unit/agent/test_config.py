@@ -311,12 +311,27 @@ WRONG: list[tuple[dict[str, str], str]] = [
         '[appwright]\nQGJOB_BROWSERSTACK_ACESS_KEY = "s3cret"',
         '[[browserstak]]\naccess_key = "s3cret"',
         '[[command]]\ntoken = "s3cret"',
+        'browserstackAccessKey = "s3cret"',
+        'browserstackUsernme = "s3cret"',
+        'BROWSERSTACK_KEY = "s3cret"',
+        'QGJOBTOKEN = "s3cret"',
+        'QGJOB_TOKEN_FILE = "s3cret"',
+        'token_value = "s3cret"',
+        'password = "s3cret"',
+        'labels = [["s3cret", { a = 1 }]]',
+        'labels = [[{ token = "s3cret" }]]',
     ],
 )
 def test_a_secret_that_stands_in_another_place_is_not_shown(tmp_path: Path, text: str) -> None:
     with pytest.raises(AgentError, match=r"'\(hidden\)' \(from ") as raised:
         load(tmp_path, toml=text)
     assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("setting", ["look_second", "evidence.kep", "apple.bot", "command.enviroment", "state_dirs"])
+def test_the_value_of_a_setting_that_is_no_secret_is_shown(tmp_path: Path, setting: str) -> None:
+    with pytest.raises(AgentError, match=r"\['shown'\]"):
+        load(tmp_path, toml=f'{setting} = ["shown"]')
 
 
 @pytest.mark.parametrize(("sources", "message"), WRONG, ids=[message for _, message in WRONG])

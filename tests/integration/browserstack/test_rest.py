@@ -264,6 +264,26 @@ async def test_another_host_is_not_shown_who_asks(cloud: BrowserStack, tmp_path:
     await rest.close()
 
 
+@pytest.mark.parametrize("api_url", ["http://127.0.0.1:9", "https://127.0.0.1:{port}"])
+async def test_another_port_or_scheme_of_the_same_host_is_not_shown_who_asks(tmp_path: Path, api_url: str) -> None:
+    """Whoever listens there is somebody else, and what is sent without TLS is read by all on the way."""
+    heads: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 -\r\ncontent-length: 1\r\nconnection: close\r\n\r\nx")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    rest = Rest(Account(USER, KEY), api_url.format(port=port), waits=Waits())
+    await rest.fetch(f"http://127.0.0.1:{port}/video.mp4", tmp_path / "video.mp4", 1_000)
+    await rest.close()
+    server.close()
+    assert [b"authorization" in head.lower() for head in heads] == [False]
+
+
 async def test_no_error_and_no_text_of_an_account_has_its_key(cloud: BrowserStack, tmp_path: Path) -> None:
     rest, control = rest_of(cloud), cloud.account.control
     texts = [repr(Account(USER, KEY)), repr(rest)]

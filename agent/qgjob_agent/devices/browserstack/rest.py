@@ -178,13 +178,13 @@ class Rest:
     async def fetch(self, url: str, path: Path, most_bytes: int) -> None:
         """Writes what lies at an address that BrowserStack gave. Raises CloudError, OSError.
 
-        Only its own host is shown who asks.
+        Only where its API is (scheme, host and port) is shown who asks.
         """
         try:
-            host = httpx2.URL(url).host
+            ours = _origin(httpx2.URL(url)) == _origin(self._client.base_url)
         except (httpx2.InvalidURL, ValueError):
             raise RejectedError(f"BrowserStack has {path.name} at no address") from None
-        if host == self._client.base_url.host:
+        if ours:
             client = self._client
         else:
             self._plain = client = self._plain or httpx2.AsyncClient(
@@ -287,6 +287,10 @@ def _trace(on_its_way: OnItsWay) -> Callable[[str, dict[str, Any]], Awaitable[No
             on_its_way.sent()
 
     return trace
+
+
+def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
 
 
 def _told(answer: httpx2.Response) -> Any:

@@ -174,7 +174,7 @@ async def test_a_session_is_refused_for_want_of_room_or_for_what_it_wants(cloud:
     await rest.close()
 
 
-@pytest.mark.parametrize("status", [502, 504])
+@pytest.mark.parametrize("status", [408, 502, 504, 520, 522, 524])
 async def test_a_session_that_may_have_begun_is_no_full_plan_whatever_the_words_are(
     cloud: BrowserStack, status: int
 ) -> None:

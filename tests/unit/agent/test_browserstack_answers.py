@@ -31,8 +31,8 @@ def refused(status: int, told: Any = "", what: str = "the plan", retry_after: st
     [
         (TooManyError, (429,)),
         (AccountRefusedError, (401, 402, 403)),
-        (UnheardError, (502, 504)),
-        (CloudAwayError, (408, 425, 500, 501, 503, 599)),
+        (UnheardError, (408, 502, 504, 520, 522, 524)),
+        (CloudAwayError, (425, 500, 501, 503, 521, 523, 599)),
         (NotThereError, (404,)),
         (RejectedError, (300, 400, 405, 409, 422)),
     ],

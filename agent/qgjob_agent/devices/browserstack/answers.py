@@ -32,9 +32,8 @@ _SPENT = re.compile(r"testing time expired", re.IGNORECASE)
 _OVER = re.compile(r"session not started or terminated", re.IGNORECASE)
 _TOO_MANY = re.compile(r"rate limit", re.IGNORECASE)
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
-_NOT_NOW = frozenset({408, 425})
-_UNHEARD = frozenset({502, 504})
-"""A server between said it: what was asked for may have been done."""
+_UNHEARD = frozenset({408, 502, 504, 520, 522, 524})
+"""A server between said it (Cloudflare the last three) or took it for late: what was asked for may have been done."""
 _NOT_ALLOWED = frozenset({401, 402, 403})
 _ADVICE = "check browserstack.username and browserstack.access_key, and what the plan allows"
 _SAID_IN = ("value", "message", "error", "errors")
@@ -117,7 +116,7 @@ def refusal(what: str, status: int, retry_after: str, told: Any, account: Accoun
         return AccountRefusedError(f"BrowserStack refuses the account for {what} {so}; {_ADVICE}")
     if status in _UNHEARD:
         return UnheardError(f"BrowserStack does not answer for {what} in time {so}", _seconds(retry_after))
-    if status in _NOT_NOW or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if status == HTTPStatus.TOO_EARLY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return CloudAwayError(f"BrowserStack can't serve {what} now {so}", _seconds(retry_after))
     if status == HTTPStatus.NOT_FOUND:
         return NotThereError(f"BrowserStack has no such thing: {what} {so}")

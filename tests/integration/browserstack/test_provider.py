@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.events import DeviceProbed, DeviceSeen, InstallEnded
 from qgjob_agent.core.values import App, DeviceFacts, Health, Outcome, Target
 from qgjob_agent.devices.browserstack import provider as under_test
-from qgjob_agent.devices.cloud import Asked
+from qgjob_agent.devices.cloud import Asked, SessionRefusedError
 from tests.fakes.browserstack.server import BrowserStack
 from tests.fakes.waiting import until
 from tests.integration.browserstack.lab import DEVICE, DIGEST, OneLock, Told, assignment, provider_of
@@ -21,6 +22,12 @@ NONE = "the BrowserStack plan has no such session any more"
 def asked(number: int = 1) -> Asked:
     """What a test on a device of the plan asks for."""
     return Asked(f"run/{number}", 0, DEVICE, assignment(), {})
+
+
+async def looked(provider: under_test.BrowserStackDevices, sink: Told) -> bool:
+    """Whether all devices are good after another look."""
+    await provider._look()
+    return not any(sink.now().values())
 
 
 async def test_as_many_devices_are_good_as_the_plan_has_free_and_the_others_say_why(
@@ -85,6 +92,40 @@ async def test_an_account_that_is_refused_makes_its_devices_bad_until_it_is_not(
     assert sink.of(DeviceProbed)[0].health is Health.BAD
     cloud.account.control.refuse["plan"] = []
     await until(lambda: sink.now() == {"browserstack-1": None}, lambda: f"{sink.now()}")
+    await provider.close()
+
+
+async def test_an_account_that_is_refused_for_a_session_makes_its_devices_bad_until_a_look_succeeds(
+    cloud: BrowserStack, tmp_path: Path
+) -> None:
+    sink = Told()
+    provider = provider_of(cloud, sink, tmp_path, look_seconds=600.0)
+    await provider.start()
+    await until(lambda: len(sink.now()) == 2, "the devices")
+    cloud.account.control.refuse["wd/hub/session"] = [403]
+    with pytest.raises(SessionRefusedError, match="HTTP 403"):
+        await provider.cloud.begin(asked())
+    assert ["HTTP 403" in (why or "") for why in sink.now().values()] == [True, True]
+    await until(lambda: looked(provider, sink), lambda: f"{sink.now()}")
+    await provider.close()
+
+
+async def test_a_plan_that_is_used_up_makes_its_devices_bad_for_a_while_whatever_a_look_shows(
+    cloud: BrowserStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look shows sessions that are free, and each job that is given to them is lost."""
+    sink = Told()
+    provider = provider_of(cloud, sink, tmp_path, look_seconds=600.0)
+    await provider.start()
+    await until(lambda: len(sink.now()) == 2, "the devices")
+    cloud.account.control.spent = True
+    with pytest.raises(SessionRefusedError, match="testing time expired"):
+        await provider.cloud.begin(asked())
+    await provider._look()
+    assert ["testing time expired" in (why or "") for why in sink.now().values()] == [True, True]
+    later = monotonic_seconds() + under_test.SPENT_SECONDS
+    monkeypatch.setattr(under_test, "monotonic_seconds", lambda: later)
+    await until(lambda: looked(provider, sink), lambda: f"{sink.now()}")
     await provider.close()
 
 

@@ -17,6 +17,7 @@ from qgjob_agent.devices.browserstack.errors import (
     CloudError,
     NoRoomError,
     RejectedError,
+    SpentError,
 )
 from qgjob_agent.devices.browserstack.plan import Plan
 from qgjob_agent.devices.browserstack.rest import TRIES, Rest
@@ -175,7 +176,7 @@ async def begin(rest: Rest, cloud: BrowserStack) -> Any:
 
 READ: dict[str, tuple[type[CloudError], int, str]] = {
     "a session when the plan is full": (NoRoomError, 200, "All parallel tests are currently in use"),
-    "a session when the plan is used up": (AccountRefusedError, 200, r"testing time expired.*what the plan allows"),
+    "a session when the plan is used up": (SpentError, 200, r"testing time expired.*what the plan allows"),
     "a session of an app that is not there": (RejectedError, 200, "BROWSERSTACK_INVALID_APP_CAP"),
     "a wrong key at the hub": (AccountRefusedError, 401, "Authorization required"),
 }

@@ -16,6 +16,7 @@ from qgjob_agent.devices.browserstack.errors import (
     NoRoomError,
     NotThereError,
     RejectedError,
+    SpentError,
     TooManyError,
     UnheardError,
 )
@@ -90,8 +91,8 @@ def not_begun(error: CloudError) -> CloudError:
         return error
     if _NO_ROOM.search(str(error)):
         return NoRoomError(str(error))
-    if _SPENT.search(str(error)) and not isinstance(error, AccountRefusedError):
-        return AccountRefusedError(f"{error}; {_ADVICE}")
+    if _SPENT.search(str(error)):
+        return SpentError(str(error) if isinstance(error, AccountRefusedError) else f"{error}; {_ADVICE}")
     return error
 
 

@@ -1,7 +1,8 @@
 """Why BrowserStack gave not what was asked for. No message holds the account's user or key.
 
 CloudError
-├── AccountRefusedError   the account may not: wrong user or key, no right, a plan that is over or used up
+├── AccountRefusedError   the account may not: wrong user or key, no right, a plan that is over
+│   └── SpentError        what the plan has is used up
 ├── RejectedError         what was asked for is refused, and would be again
 ├── NotThereError         there is no such thing
 ├── NoRoomError           the plan is full, whatever the last look at it showed
@@ -19,6 +20,10 @@ class CloudError(Exception):
 
 class AccountRefusedError(CloudError):
     """The account may not: wrong user or key, no right to do this, a plan that is over or used up."""
+
+
+class SpentError(AccountRefusedError):
+    """What the plan has is used up, which no look at it shows: sessions are free, and none begins."""
 
 
 class RejectedError(CloudError):

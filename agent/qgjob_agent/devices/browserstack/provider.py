@@ -13,7 +13,7 @@ from qgjob_agent.core.values import App, Assignment, DeviceFacts, Health, Outcom
 from qgjob_agent.device_rules import MAX_DEVICES
 from qgjob_agent.devices.browserstack.account import Account
 from qgjob_agent.devices.browserstack.apps import Apps
-from qgjob_agent.devices.browserstack.errors import AccountRefusedError, CloudError
+from qgjob_agent.devices.browserstack.errors import AccountRefusedError, CloudError, SpentError
 from qgjob_agent.devices.browserstack.gate import Gate
 from qgjob_agent.devices.browserstack.plan import Plan, Starts
 from qgjob_agent.devices.browserstack.rest import Rest
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 SERIAL = "browserstack-"
 UNUSED_SECONDS = 600.0
 """A device that the plan has no more is lost when it had no session for so long: what runs on a lost one is killed."""
+SPENT_SECONDS = 600.0
+"""After so long a plan that was used up is tried again, with whatever job comes first."""
 _NOT_PLANNED = "the BrowserStack plan has no such session any more"
 _EXPECTED = (BuildUnresolvedError, BuildAwayError, CloudError)
 
@@ -71,10 +73,11 @@ class BrowserStackDevices:
         self._apps = Apps(self._rest, builds, uploads, whose, settings.upload_seconds, log)
         pause, calm = settings.pause_seconds, self._rest.calm
         self._gate = Gate(self._rest.plan_now, Starts(), monotonic_seconds, pause, calm=calm)
-        self.cloud = Sessions(settings, self._rest, self._apps, self._gate, self._show, log)
+        self.cloud = Sessions(settings, self._rest, self._apps, self._gate, self._show, self._refused, log)
         self._devices: dict[str, _Device] = {}  # by id
         self._installations: dict[str, _Installation] = {}  # by token
         self._trouble: str | None = None
+        self._spent, self._spent_until = "", 0.0
         self._looking: asyncio.Task[None] | None = None
         self._probes: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -107,10 +110,20 @@ class BrowserStackDevices:
                 self._log.warning("browserstack_blind", error=str(error))
             self._trouble = str(error)
         else:
-            if self._trouble is not None or not self._devices:
+            trouble = self._spent if monotonic_seconds() < self._spent_until else None
+            if trouble is None and (self._trouble is not None or not self._devices):
                 self._log.info("browserstack_sees", running=plan.running, sessions=plan.most)
-            self._trouble = None
+            self._trouble = trouble
             self._know(min(plan.most, self._settings.sessions or plan.most, MAX_DEVICES))
+        self._show()
+
+    def _refused(self, error: AccountRefusedError) -> None:
+        """All devices are bad until a look succeeds, and where the plan is used up for a while, whatever that shows."""
+        if str(error) != self._trouble:
+            self._log.warning("browserstack_refused", error=str(error))
+        self._trouble = str(error)
+        if isinstance(error, SpentError):
+            self._spent, self._spent_until = str(error), monotonic_seconds() + SPENT_SECONDS
         self._show()
 
     def _know(self, count: int) -> None:
@@ -218,11 +231,11 @@ class BrowserStackDevices:
             if not isinstance(error, _EXPECTED):
                 event.error = f"the agent failed while it uploaded: {type(error).__name__}"
                 self._log.error("install_failed_inside", device_id=what.device_id, token=what.token, exc_info=error)
-            if isinstance(error, AccountRefusedError):
-                self._trouble = str(error)
         passed = event.outcome is Outcome.PASSED
         installation.device.installed = App(what.org_id, what.app_version_id, what.build_digest) if passed else None
         self._sink.device(event)
+        if isinstance(error, AccountRefusedError):
+            self._refused(error)
         self._show()
 
     def cancel_install(self, token: str) -> None:

@@ -14,7 +14,13 @@ from qgjob_agent.builds.base import BuildAwayError, BuildUnresolvedError
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.values import Outcome
 from qgjob_agent.devices.app import App, AppUnknownError
-from qgjob_agent.devices.browserstack.errors import CloudAwayError, CloudError, NoRoomError, UnheardError
+from qgjob_agent.devices.browserstack.errors import (
+    AccountRefusedError,
+    CloudAwayError,
+    CloudError,
+    NoRoomError,
+    UnheardError,
+)
 from qgjob_agent.devices.browserstack.gate import NoTurnError
 from qgjob_agent.devices.browserstack.unheard import Unheard
 from qgjob_agent.devices.cloud import Begun, SessionRefusedError
@@ -51,7 +57,10 @@ _FILES = {"video_url": "video.mp4", "appium_logs_url": "appium.log", "device_log
 
 
 class Sessions:
-    """A Cloud (see devices.cloud). `changed` is called when another session of ours runs, or one fewer."""
+    """A Cloud (see devices.cloud). `changed` is called when another session of ours runs, or one fewer.
+
+    `refused` is told that no session may begin.
+    """
 
     def __init__(
         self,
@@ -60,6 +69,7 @@ class Sessions:
         apps: Apps,
         gate: Gate,
         changed: Callable[[], None],
+        refused: Callable[[AccountRefusedError], None],
         log: Any,
     ) -> None:
         self._settings = settings
@@ -67,6 +77,7 @@ class Sessions:
         self._apps = apps
         self._gate = gate
         self._changed = changed
+        self._refused = refused
         self._log = log
         self._hub = Address.of_url(settings.hub_url)
         self._running: dict[str, str] = {}  # key -> device
@@ -121,6 +132,8 @@ class Sessions:
             except CloudError as error:
                 if _NO_APP.search(str(error)):
                     self._apps.forget_all()  # removed there, maybe by hand: it is looked up, and uploaded, again
+                if isinstance(error, AccountRefusedError):
+                    self._refused(error)
                 raise SessionRefusedError(str(error)) from error
 
     async def _try(self, asked: Asked, start: Start, capabilities: dict[str, Any]) -> Begun:

@@ -54,6 +54,28 @@ async def test_as_many_devices_are_good_as_the_plan_has_free_and_the_others_say_
     await provider.close()
 
 
+async def test_a_device_whose_session_has_ended_is_good_until_a_look_that_follows_at_once(
+    cloud: BrowserStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last look counted that session: by it the device would be bad until the next one, after each test."""
+    monkeypatch.setattr(under_test, "COUNTED_SECONDS", 0.0)
+    sink, control = Told(), cloud.account.control
+    control.most = 1
+    provider = provider_of(cloud, sink, tmp_path, look_seconds=600.0)
+    await provider.start()
+    await until(sink.now, "the device")
+    begun = await provider.cloud.begin(asked())
+    await provider._look()
+    await provider.cloud.end([begun.session_id])
+    looks = cloud.account.asked["plan.json"]
+    provider.cloud.over(asked())
+    assert [each.facts.reason for each in sink.of(DeviceSeen)] == [None]
+    control.foreign = 1
+    await until(lambda: cloud.account.asked["plan.json"] > looks, "the look")
+    await until(lambda: sink.now() == {"browserstack-1": FULL.format(1, 1)}, lambda: f"{sink.now()}")
+    await provider.close()
+
+
 async def test_a_smaller_plan_takes_away_no_device_on_which_a_test_may_run(
     cloud: BrowserStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,7 +94,8 @@ async def test_a_smaller_plan_takes_away_no_device_on_which_a_test_may_run(
     await until(lambda: sink.now() == {"browserstack-1": NONE}, lambda: f"{sink.now()}")
     monkeypatch.setattr(under_test, "UNUSED_SECONDS", 600.0)
     provider.cloud.over(asked())
-    await provider._look()
+    for _ in range(2):
+        await provider._look()
     assert sink.now() == {"browserstack-1": NONE}
     monkeypatch.setattr(under_test, "UNUSED_SECONDS", 0.0)
     await until(lambda: not sink.now(), lambda: f"{sink.now()}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from qgjob_agent.devices.browserstack.account import Account
 from qgjob_agent.devices.browserstack.apps import Apps
 from qgjob_agent.devices.browserstack.errors import AccountRefusedError, CloudError, SpentError
 from qgjob_agent.devices.browserstack.gate import Gate
-from qgjob_agent.devices.browserstack.plan import Plan, Starts
+from qgjob_agent.devices.browserstack.plan import Starts
 from qgjob_agent.devices.browserstack.rest import Rest
 from qgjob_agent.devices.browserstack.sessions import Sessions
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from qgjob_agent.devices.browserstack.settings import BrowserStackSettings
 
 SERIAL = "browserstack-"
+COUNTED_SECONDS = 1.0
+"""After so long BrowserStack counts a session no more that has ended."""
 UNUSED_SECONDS = 600.0
 """A device that the plan has no more is lost when it had no session for so long: what runs on a lost one is killed."""
 SPENT_SECONDS = 600.0
@@ -58,7 +61,7 @@ class BrowserStackDevices:
     """A DeviceProvider. An installation is that the build is uploaded, once for all devices of the account.
 
     Of the devices without a session, as many are good as the plan had free at the last look; the others are bad for as
-    long, and say who uses the plan.
+    long, and say who uses the plan. One whose session has ended is good until a look that follows at once.
     """
 
     def __init__(
@@ -73,8 +76,10 @@ class BrowserStackDevices:
         self._apps = Apps(self._rest, builds, uploads, whose, settings.upload_seconds, log)
         pause, calm = settings.pause_seconds, self._rest.calm
         self._gate = Gate(self._rest.plan_now, Starts(), monotonic_seconds, pause, calm=calm)
-        self.cloud = Sessions(settings, self._rest, self._apps, self._gate, self._show, self._refused, log)
+        self.cloud = Sessions(settings, self._rest, self._apps, self._gate, self._changed, self._refused, log)
         self._devices: dict[str, _Device] = {}  # by id
+        self._used: set[str] = set()  # have a session, or had one since the last look was asked for
+        self._freed = asyncio.Event()  # one of them has none any more
         self._installations: dict[str, _Installation] = {}  # by token
         self._trouble: str | None = None
         self._spent, self._spent_until = "", 0.0
@@ -99,10 +104,16 @@ class BrowserStackDevices:
 
     async def _look_again_and_again(self) -> None:
         while True:
+            self._freed.clear()
             await self._look()
-            await asyncio.sleep(self._settings.look_seconds)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.look_seconds):
+                    await self._freed.wait()
+            if self._freed.is_set():
+                await asyncio.sleep(COUNTED_SECONDS)
 
     async def _look(self) -> None:
+        used = self.cloud.busy
         try:
             plan = await self._rest.plan(self._gate.look)
         except CloudError as error:
@@ -115,7 +126,14 @@ class BrowserStackDevices:
                 self._log.info("browserstack_sees", running=plan.running, sessions=plan.most)
             self._trouble = trouble
             self._know(min(plan.most, self._settings.sessions or plan.most, MAX_DEVICES))
+            self._used = used
         self._show()
+
+    def _changed(self) -> None:
+        """Another session of ours runs, or one fewer, which the last look may have counted."""
+        self._show()
+        if self._used - self.cloud.busy:
+            self._freed.set()
 
     def _refused(self, error: AccountRefusedError) -> None:
         """All devices are bad until a look succeeds, and where the plan is used up for a while, whatever that shows."""
@@ -134,7 +152,7 @@ class BrowserStackDevices:
             self._devices.setdefault(device_id, _Device(facts, now))
         for device_id, device in list(self._devices.items()):
             device.planned = device_id in planned
-            if device.planned or device_id in self.cloud.busy:
+            if device.planned or device_id in self._used | self.cloud.busy:
                 device.used_at = now
             elif now - device.used_at >= UNUSED_SECONDS:
                 del self._devices[device_id]
@@ -164,13 +182,14 @@ class BrowserStackDevices:
         """Tells what is news of each device."""
         if self._closed:
             return
-        busy, room = self.cloud.busy, self._gate.starts.room
+        self._used |= self.cloud.busy
+        room = self._gate.starts.room
         for device in list(self._devices.values()):
             reason = self._trouble
             if not device.planned:
                 reason = reason or _NOT_PLANNED
-            elif reason is None and device.facts.device_id not in busy:
-                reason = None if room > 0 else _full(self._gate.starts.plan)
+            elif reason is None and device.facts.device_id not in self._used:
+                reason = None if room > 0 else _full(self._gate.starts)
                 room -= 1
             health = Health.GOOD if reason is None else Health.BAD
             facts = replace(device.facts, health=health, reason=reason)
@@ -262,9 +281,12 @@ class BrowserStackDevices:
             self._log.error("browserstack_task_failed", task=task.get_name(), exc_info=error)
 
 
-def _full(plan: Plan | None) -> str:
+def _full(starts: Starts) -> str:
+    plan = starts.plan
     if plan is None:
         return "BrowserStack has not yet said what the plan has free"
     if plan.queued:
         return f"the BrowserStack plan is full: {plan.running} of {plan.most} sessions run, and {plan.queued} wait"
+    if plan.free and starts.pending:
+        return f"the BrowserStack plan has no session left: {plan.running} of {plan.most} run, and others begin here"
     return f"the BrowserStack plan has no session left: {plan.running} of {plan.most} run, those of others included"

@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from qgjob_agent.builds.base import BuildAwayError, BuildUnresolvedError
+from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.devices.browserstack import apps as under_test
 from qgjob_agent.devices.browserstack.apps import Answer, SharingAwayError
 from qgjob_agent.devices.browserstack.errors import AccountRefusedError, CloudAwayError
@@ -124,6 +125,58 @@ async def test_an_upload_ends_before_another_agent_may_take_its_place(
         await first
     assert (await second)[1]
     assert dict(cloud.account.uploads) == {DIGEST: 1}
+    await rest.close()
+
+
+async def test_an_upload_ends_in_that_time_also_where_the_host_slept(
+    cloud: BrowserStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop's clock stands still meanwhile, and the coordinators' goes on."""
+    slept = 0.0
+    monkeypatch.setattr(under_test, "monotonic_seconds", lambda: monotonic_seconds() + slept)
+    cloud.account.control.upload_seconds = 600.0
+    rest, cut = rest_of(cloud), Cut(OneLock())
+    uploading = asyncio.create_task(apps_of(rest, Builds(tmp_path), cut).url_of(assignment(), "android"))
+    await until(lambda: any(head.startswith("POST") for head in cloud.heads), "the upload")
+    cut.broken, slept = True, 56.0
+    await until(uploading.done, "the end of it")
+    with pytest.raises(BuildAwayError, match="no coordinator answers"):
+        await uploading
+    await rest.close()
+
+
+async def test_who_lets_go_of_an_upload_asks_for_it_no_more(
+    cloud: BrowserStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer to a question that was on its way would give it what it has let go of, for a minute."""
+    asking, answered = asyncio.Event(), asyncio.Event()
+
+    class Slow(OneLock):
+        async def ask(self, account: str, digest: str, token: str, held_seconds: float) -> Answer:
+            if not self.held:
+                return await super().ask(account, digest, token, held_seconds)
+            asking.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0)
+                answered.set()
+            raise AssertionError("unreachable")
+
+        async def give_up(self, account: str, digest: str, token: str) -> Answer:
+            assert answered.is_set()
+            return await super().give_up(account, digest, token)
+
+    monkeypatch.setattr(under_test, "HELD_SECONDS", 3.0)
+    monkeypatch.setattr(under_test, "SPARE_SECONDS", 0.5)
+    cloud.account.control.upload_seconds = 600.0
+    rest, lock = rest_of(cloud), Slow()
+    uploading = asyncio.create_task(apps_of(rest, Builds(tmp_path), lock).url_of(assignment(), "android"))
+    await asking.wait()
+    uploading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await uploading
+    assert not lock.held
     await rest.close()
 
 

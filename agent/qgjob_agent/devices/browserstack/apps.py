@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from qgjob_agent.builds.base import BuildAwayError, BuildUnresolvedError
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.devices.browserstack.errors import CloudAwayError, CloudError, RejectedError
+from qgjob_agent.tasks import end_tasks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -147,9 +148,9 @@ class Apps:
             return self._seen(digest, url), uploaded
 
     async def _turn(self, digest: str, token: str) -> tuple[float, Answer]:
-        """Waits for YOURS or KNOWN; with it when that was asked, by the loop's clock. Raises SharingAwayError."""
+        """Waits for YOURS or KNOWN; with it when that was asked. Raises SharingAwayError."""
         while True:
-            asked_at = asyncio.get_running_loop().time()
+            asked_at = monotonic_seconds()
             answer = await self._uploads.ask(self._account, digest, token, HELD_SECONDS)
             if answer.word in (Word.YOURS, Word.KNOWN):
                 return asked_at, answer
@@ -158,14 +159,14 @@ class Apps:
     @contextlib.asynccontextmanager
     async def _holding(self, digest: str, token: str, asked_at: float) -> AsyncGenerator[None, None]:
         """A block that ends before another agent may upload. Raises _LockLostError where that is before its own end."""
-        held = asyncio.timeout_at(asked_at + HELD_SECONDS - SPARE_SECONDS)
+        held = asyncio.timeout(asked_at + HELD_SECONDS - SPARE_SECONDS - monotonic_seconds())
+        keeping = asyncio.create_task(self._keep(digest, token, held, asked_at), name="browserstack-upload-kept")
         try:
-            async with held:
-                keeping = asyncio.create_task(self._keep(digest, token, held), name="browserstack-upload-kept")
-                try:
+            try:
+                async with held:
                     yield
-                finally:
-                    keeping.cancel()
+            finally:
+                await end_tasks([keeping])  # a question after the last word would have it again, for nobody
         except BaseException as error:
             with contextlib.suppress(SharingAwayError):  # then it ends by itself
                 await self._uploads.give_up(self._account, digest, token)
@@ -174,24 +175,32 @@ class Apps:
                 raise _LockLostError(why) from None
             raise
 
-    async def _keep(self, digest: str, token: str, held: asyncio.Timeout) -> None:
-        """An upload may take longer than its lock is held. Where that is lost, or can't be kept, `held` expires."""
-        pause = HELD_SECONDS / 3
+    async def _keep(self, digest: str, token: str, held: asyncio.Timeout, asked_at: float) -> None:
+        """An upload may take longer than its lock is held. Where that is lost, or can't be kept, `held` expires.
+
+        Looks often whether it is too late: while the host sleeps, the clock of `held` stands still.
+        """
         while True:
-            await asyncio.sleep(pause)
-            asked_at = asyncio.get_running_loop().time()
+            await asyncio.sleep(min(_LOOK_SECONDS, HELD_SECONDS / 3))
+            now, by_loop = monotonic_seconds(), asyncio.get_running_loop().time()
+            if held.expired():
+                return
+            if now >= asked_at + HELD_SECONDS - SPARE_SECONDS:
+                held.reschedule(by_loop)
+                return
+            if now < asked_at + HELD_SECONDS / 3:
+                continue
             try:
                 answer = await self._uploads.ask(self._account, digest, token, HELD_SECONDS)
             except SharingAwayError:
-                pause = _LOOK_SECONDS
                 continue
             if held.expired():
                 return
             if answer.word is not Word.YOURS:
-                held.reschedule(asked_at)
+                held.reschedule(by_loop)
                 return
-            held.reschedule(asked_at + HELD_SECONDS - SPARE_SECONDS)
-            pause = HELD_SECONDS / 3
+            held.reschedule(by_loop + HELD_SECONDS - SPARE_SECONDS)
+            asked_at = now
 
     async def _look_whether_twice(self, digest: str) -> None:
         """What no lock prevents is told: a store may lose it, or a broken upload had come whole."""

@@ -11,7 +11,8 @@ import socket
 import sys
 import time
 
-from qgjob_agent import app
+from qgjob_agent import parts
+from qgjob_agent.__main__ import main
 from qgjob_agent.core.values import Assignment, DeviceFacts
 from qgjob_agent.runners.simulated import SimulatedRunner
 
@@ -32,5 +33,5 @@ class WatchedRunner(SimulatedRunner):
 
 
 if __name__ == "__main__":
-    app.SimulatedRunner = WatchedRunner  # type: ignore[attr-defined]
-    sys.exit(app.main())
+    parts.SimulatedRunner = WatchedRunner  # type: ignore[attr-defined]
+    sys.exit(main())

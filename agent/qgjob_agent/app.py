@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import gc
 import signal
 import socket
-import sys
 import uuid
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
 
 from qgjob_agent import __version__
 from qgjob_agent.clock import monotonic_seconds
-from qgjob_agent.config import AgentConfig, load_config, unread_settings
+from qgjob_agent.config import AgentConfig
 from qgjob_agent.core.events import Recovered, ShutdownRequested
 from qgjob_agent.core.machine import Machine
 from qgjob_agent.core.values import AgentFacts, Limits
@@ -30,6 +28,7 @@ from qgjob_agent.executions.lease_file import LeaseFile
 from qgjob_agent.parent import until_gone
 from qgjob_agent.parts import Parts
 from qgjob_agent.runners.of_others import end_of_others
+from qgjob_agent.setting_names import Stray
 from qgjob_agent.spool import Spool
 from qgjob_agent.state_dir import EpochFile, StateDir
 from qgjob_agent.stream.evidence_pushing import PushedEvidence
@@ -41,48 +40,11 @@ _GC_THRESHOLD = 50_000  # attempts are made and dropped in thousands; none of it
 _LEAVE_SECONDS = 3.0
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the agent until it is told to end. Gives the exit code: 2 for a wrong setting, 1 for another failure."""
-    parser = argparse.ArgumentParser(prog="qgjob agent start", description="The daemon on a device host.")
-    parser.add_argument(
-        "--config",
-        type=Path,
-        metavar="FILE",
-        help="agent.toml, as examples/agent.toml explains it (default: QGJOB_AGENT_CONFIG)",
-    )
-    parser.add_argument(
-        "--check", action="store_true", help="check the settings, and that what they name is here, and exit"
-    )
-    arguments = parser.parse_args(argv)
-    try:
-        config = load_config(arguments.config, on_this_host=arguments.check)
-        if arguments.check:
-            print(f"ok: agent {config.agent_id}, {_devices_in_words(config)}, runner {config.runner}")
-            for each in unread_settings():
-                print(f"warning: {each.line}", file=sys.stderr)
-            return 0
-        configure_logging(config.log_level, as_json=config.environment == "production")
-        for each in unread_settings():
-            structlog.get_logger().warning("unknown_setting", name=each.name, source=each.source, advice=each.advice)
-        asyncio.run(run(config))
-    except AgentError as error:
-        print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
-def _devices_in_words(config: AgentConfig) -> str:
-    if not config.finds_devices:
-        count = len(config.device_facts)
-        return "1 device" if count == 1 else f"{count} devices"
-    found = []
-    if config.browserstack.enabled:
-        found.append(f"sessions of the BrowserStack plan at {config.browserstack.api_url}")
-    if config.adb.enabled:
-        found.append(f"Android devices of the adb server at {config.adb.host}:{config.adb.port}")
-    if config.apple.enabled:
-        found.append("simulators, iPhones and iPads of this Mac" if config.apple.physical else "simulators of this Mac")
-    return " and ".join(found)
+def begin_logging(config: AgentConfig, found: Iterable[Stray]) -> None:
+    """Sets the log up; `found` are what looks like settings and is none, which it tells."""
+    configure_logging(config.log_level, as_json=config.environment == "production")
+    for each in found:
+        structlog.get_logger().warning("unknown_setting", name=each.name, source=each.source, advice=each.advice)
 
 
 async def run(config: AgentConfig) -> None:

@@ -12,7 +12,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from qgjob_agent import app, spool, state_dir
+from qgjob_agent import spool, state_dir
+from qgjob_agent.__main__ import main as agent
 from qgjob_agent.executions import execution, lease_file
 from qgjob_agent.executions.execution import Execution
 from qgjob_agent.runners.command import CommandRunner
@@ -102,7 +103,7 @@ POINTS: dict[str, Point] = {
 def main() -> int:
     owner, name, instead = POINTS[sys.argv[1]]
     setattr(owner, name, instead)
-    return app.main([])
+    return agent([])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from qgjob_agent import app
+from qgjob_agent.__main__ import main as agent
 from qgjob_agent.executions import stopped_supervisor
 from qgjob_agent.executions.folder import ExecutionFolder
 
@@ -16,7 +16,7 @@ from qgjob_agent.executions.folder import ExecutionFolder
 def main() -> int:
     ExecutionFolder.wake_supervisor = lambda self: None  # type: ignore[method-assign]
     stopped_supervisor.LOOK_SECONDS /= 5
-    return app.main([])
+    return agent([])
 
 
 if __name__ == "__main__":

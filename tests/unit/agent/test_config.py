@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from qgjob_agent.app import main
+from qgjob_agent.__main__ import main
 from qgjob_agent.config import AgentConfig, load_config
 from qgjob_agent.core.values import Target
 from qgjob_agent.errors import AgentError, ConfigError, ConfigErrors
@@ -554,6 +557,20 @@ def test_the_check_counts_the_devices(
     file.write_text(f'agent_id = "agent-1"\nstate_dir = "state"\n[simulated.generate]\ncount = {count}\n')
     assert main(["--config", str(file), "--check"]) == 0
     assert capsys.readouterr().out == f"ok: agent agent-1, {told}, runner simulated\n"
+
+
+def test_the_check_loads_nothing_that_only_an_agent_at_work_needs(tmp_path: Path) -> None:
+    """`qgjob up` waits for it, and so does whoever tries one setting after the other."""
+    code = (
+        "import sys\nfrom qgjob_agent.__main__ import main\nassert main(['--check']) == 0\n"
+        "print(sorted({'asyncio', 'grpc', 'structlog', 'psutil', 'qgjob_agent.app'} & set(sys.modules)))"
+    )
+    environ = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    settings = {"AGENT_ID": "agent-1", "STATE_DIR": str(tmp_path / "state")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environ | settings, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[1:] == ["[]"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from qgjob.cli import settings as cli_settings
 from qgjob.cli.setting_names import NAMES, WITH_PREFIX_ONLY, strays
-from qgjob_agent.app import main as agent
+from qgjob_agent.__main__ import main as agent
 from qgjob_agent.config import AgentConfig
 from qgjob_agent.runners.command_template import PLACEHOLDERS, variables
 from qgjob_coordinator.__main__ import main as coordinator

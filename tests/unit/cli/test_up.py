@@ -304,14 +304,24 @@ def test_a_file_for_both_agents_can_not_name_one_device(
     assert not Path(".qgjob").exists()
 
 
-def test_a_program_whose_packages_are_missing_names_the_extra(qgjob: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in [name for name in sys.modules if name.split(".")[0] in ("qgjob_coordinator", "redis")]:
+@pytest.mark.parametrize(
+    ("command", "program", "package"),
+    [
+        ("coordinator", "coordinator", "redis"),
+        ("agent start", "agent", "structlog"),
+        ("agent start", "agent", "psutil"),
+    ],
+)
+def test_a_program_whose_packages_are_missing_names_the_extra(
+    qgjob: Command, monkeypatch: pytest.MonkeyPatch, command: str, program: str, package: str
+) -> None:
+    for module in [name for name in sys.modules if name.split(".")[0] in (f"qgjob_{program}", package)]:
         monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setitem(sys.modules, "redis", None)
-    result = qgjob("coordinator")
+    monkeypatch.setitem(sys.modules, package, None)
+    result = qgjob(*command.split())
     assert result.code == 1
     assert result.err == (
-        "error: redis is not installed; the coordinator needs: pip install '.[coordinator]' in a clone of qgjob's "
+        f"error: {package} is not installed; the {program} needs: pip install '.[{program}]' in a clone of qgjob's "
         "repository\n"
     )
 

@@ -18,7 +18,9 @@ import signal
 import socket
 import sys
 import traceback
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
 
 IMPORTED = {
     "qgjob_coordinator": (
@@ -38,9 +40,12 @@ IMPORTED = {
         "qgjob.cli.junit_file",
         "qgjob.cli.doctor_view",
     ),
+    "tests.fakes.forking_up": ("qgjob.cli.up",),
 }
 """The programs that can be forked, and what they import at their start."""
 MESSAGE_BYTES = 200_000
+LOST_OUTPUT = 120
+"""What the interpreter exits with when it can't write what was printed last."""
 
 
 def main() -> None:
@@ -80,24 +85,36 @@ def main() -> None:
 def _fork(request: dict[str, Any], output: tuple[int, int], channel: socket.socket, living: dict[int, int]) -> int:
     if pid := os.fork():
         return pid
-    code = 1
     try:
         channel.close()
         for descriptor in living:
             os.close(descriptor)
+        os.chdir(request["folder"])
+        become(request["module"], request["arguments"], request["environ"], output)
+    finally:
+        os._exit(1)
+
+
+def become(module: str, arguments: Sequence[str], environ: Mapping[str, str], output: tuple[int, int]) -> NoReturn:
+    """Makes a process that was forked the program, to its end; `/proc/<pid>/comm` begins with the module's name.
+
+    `output` are descriptors for what it prints and says beside that.
+    """
+    code = 1
+    try:
         nothing = os.open(os.devnull, os.O_RDONLY)
         for descriptor, place in ((nothing, 0), (output[0], 1), (output[1], 2)):
             os.dup2(descriptor, place)
-        for descriptor in (nothing, *output):
+        for descriptor in {nothing, *output}:
             os.close(descriptor)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.chdir(request["folder"])
         os.environ.clear()
-        os.environ.update(request["environ"])
-        sys.argv = [request["module"], *request["arguments"]]
-        code = _run(request["module"])
+        os.environ.update(environ)
+        sys.argv = [module, *arguments]
+        Path("/proc/self/comm").write_text(module)
+        code = _run(module)
     finally:
         os._exit(code)
 
@@ -114,7 +131,11 @@ def _run(module: str) -> int:
     except BaseException:  # noqa: BLE001 - as the interpreter does at its end
         traceback.print_exc()
         code = 1
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        traceback.print_exc()
+        code = LOST_OUTPUT
     sys.stderr.flush()
     return code
 

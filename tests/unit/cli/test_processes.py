@@ -1,4 +1,7 @@
-"""What only a process of its own shows: signals, pipes, and how fast help comes."""
+"""What only a process of its own shows: signals, pipes, and how fast help comes.
+
+Those whose end or start the interpreter has a part in are started by it (`QGJOB`).
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,14 @@ import signal
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from qgjob._ids import is_job_id
 from qgjob_proto.v1 import jobs_pb2, types_pb2
+from tests.fakes.command_line import Running
 from tests.fakes.coordinator_fleet import RefusalError
 from tests.fakes.coordinator_services import FakeCoordinator
 from tests.fakes.waiting import until
@@ -32,20 +35,11 @@ AS_FROM_A_TERMINAL = "import signal; signal.signal(signal.SIGINT, signal.default
 QGJOB = [sys.executable, "-c", f"{AS_FROM_A_TERMINAL}; import sys; from qgjob.cli import main; sys.exit(main())"]
 
 
-@contextmanager
-def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [*QGJOB, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ.copy()
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+def started(*arguments: str, stdout: IO[bytes] | None = None) -> Running:
+    return Running(Path.cwd(), arguments, os.environ, stdout=stdout)
 
 
-def wait_for_line(process: subprocess.Popen[str], word: str) -> None:
-    assert process.stderr is not None
+def wait_for_line(process: Running, word: str) -> None:
     for line in process.stderr:
         if word in line:
             return
@@ -222,15 +216,14 @@ def test_on_a_terminal_the_view_is_live_and_stdout_stays_clean(fake: FakeCoordin
     fake.in_loop(lambda: autoplay(fake, {"bad\x1b]0;owned\x07": ("failed", "test_failed")}))
     controller, terminal = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
-    done = subprocess.run(
-        [*QGJOB, "run", *COMMON, "--test=a", "--test=bad\x1b]0;owned\x07", "-o", "json"],
-        stdout=subprocess.PIPE, stderr=terminal, text=True, env=environment, check=False, timeout=30,
-    )  # fmt: skip
-    os.close(terminal)
+    tests = ("--test=a", "--test=bad\x1b]0;owned\x07")
+    with os.fdopen(terminal, "wb") as stderr:
+        run = Running(Path.cwd(), ("run", *COMMON, *tests, "-o", "json"), environment, stderr=stderr)
+        out, _ = run.communicate(timeout=30)
     shown = os.read(controller, 1_000_000).decode()
     os.close(controller)
-    assert done.returncode == 10
-    assert [job["outcome"] for job in json.loads(done.stdout)["jobs"]] == ["passed", "test_failed"]
+    assert run.returncode == 10
+    assert [job["outcome"] for job in json.loads(out)["jobs"]] == ["passed", "test_failed"]
     assert "of 2 done" in shown
     assert "2 jobs: " in shown
     assert "owned" not in shown
@@ -238,7 +231,6 @@ def test_on_a_terminal_the_view_is_live_and_stdout_stays_clean(fake: FakeCoordin
 
 def test_an_endless_watch_is_ended_by_ctrl_c(fake: FakeCoordinator) -> None:
     with started("watch", "--org-id=acme", "-o", "jsonl") as process:
-        assert process.stdout is not None
         assert '"ready"' in process.stdout.readline()
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
@@ -247,11 +239,9 @@ def test_an_endless_watch_is_ended_by_ctrl_c(fake: FakeCoordinator) -> None:
 
 def test_a_watch_ends_with_its_reader_although_nothing_happens(fake: FakeCoordinator) -> None:
     with started("watch", "--org-id=acme", "-o", "jsonl") as process:
-        assert process.stdout is not None
         process.stdout.readline()
         process.stdout.close()
         assert process.wait(20) == 1
-        assert process.stderr is not None
         assert process.stderr.read() == WATCHING_ON
 
 
@@ -263,16 +253,12 @@ def test_a_watch_whose_output_may_also_be_read_goes_on(fake: FakeCoordinator, tm
         """How many bytes lie in the pipe, which the command could read."""
         return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
-    with subprocess.Popen([*QGJOB, "watch", "--org-id=acme", "-o", "jsonl"], stdout=pipe) as process:
-        try:
-            asyncio.run(until(held, "it does not say that it is ready"))
-            first = held()
-            fake.in_loop(lambda: fake._create(_submission()))
-            fake.in_loop(lambda: fake.move(JOB_ID, "running", device_id="d1"))
-            asyncio.run(until(lambda: held() > first, "it tells nothing more"))
-        finally:
-            process.kill()
-            os.close(pipe)
+    with os.fdopen(pipe, "r+b", buffering=0) as stdout, started("watch", "--org-id=acme", "-o", "jsonl", stdout=stdout):
+        asyncio.run(until(held, "it does not say that it is ready"))
+        first = held()
+        fake.in_loop(lambda: fake._create(_submission()))
+        fake.in_loop(lambda: fake.move(JOB_ID, "running", device_id="d1"))
+        asyncio.run(until(lambda: held() > first, "it tells nothing more"))
 
 
 def test_a_log_that_is_followed_ends_with_its_reader(fake: FakeCoordinator) -> None:
@@ -281,14 +267,12 @@ def test_a_log_that_is_followed_ends_with_its_reader(fake: FakeCoordinator) -> N
     with started("logs", JOB_ID, "--follow") as process:
         fake.in_loop(fake.reached("GetJob"))
         assert process.poll() is None
-        assert process.stdout is not None
         process.stdout.close()
         assert process.wait(20) == 1
 
 
 def test_a_run_does_not_end_with_its_reader(fake: FakeCoordinator) -> None:
     with started("run", *COMMON, "--test=a") as process:
-        assert process.stdout is not None
         wait_for_line(process, "queued")
         process.stdout.close()
         (job_id,) = fake.jobs
@@ -300,11 +284,20 @@ COMMANDS = [["list", "--org-id=acme"], ["list", "--org-id=acme", "-o", "json"], 
 HELP = [["submit", "--help"], ["--version"]]
 
 
+def told(arguments: list[str], stdout: IO[bytes]) -> tuple[int | None, str]:
+    """What a command exits with and says, whose output goes there. An interpreter begins and ends those of HELP."""
+    if arguments in HELP:
+        done = subprocess.run([*QGJOB, *arguments], stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
+        return done.returncode, done.stderr
+    with started(*arguments, stdout=stdout) as process:
+        _, err = process.communicate(timeout=20)
+    return process.returncode, err
+
+
 @pytest.mark.parametrize("arguments", [*COMMANDS, *HELP])
 def test_output_that_can_not_be_written_is_told_in_one_line(fake: FakeCoordinator, arguments: list[str]) -> None:
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run([*QGJOB, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert (done.returncode, done.stderr) == (1, "error: stdout: can't be written: No space left on device\n")
+    with Path("/dev/full").open("wb") as full:
+        assert told(arguments, full) == (1, "error: stdout: can't be written: No space left on device\n")
 
 
 @pytest.mark.parametrize("arguments", COMMANDS)
@@ -321,9 +314,8 @@ def test_a_reader_that_is_gone_is_told_of_nothing(fake: FakeCoordinator, command
     for arguments in commands:
         reader, writer = os.pipe()
         os.close(reader)
-        done = subprocess.run([*QGJOB, *arguments], stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
-        os.close(writer)
-        assert (done.returncode, done.stderr) == (code, "")
+        with os.fdopen(writer, "wb") as stdout:
+            assert told(arguments, stdout) == (code, "")
 
 
 def _submission() -> object:

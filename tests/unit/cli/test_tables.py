@@ -6,11 +6,11 @@ import io
 import os
 import pty
 import re
-import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,9 +40,9 @@ from qgjob.cli.job_words import result_words, retry_words
 from qgjob.cli.moments import clock, dated
 from qgjob.cli.render import grid
 from qgjob.cli.tables import Column, arrange, cut
+from tests.fakes.command_line import Running
 from tests.fakes.coordinator_services import FakeCoordinator
 from tests.unit.cli.conftest import COMMON, Command
-from tests.unit.cli.test_processes import QGJOB
 
 NOW = datetime(2026, 1, 31, 2, 3, 0, tzinfo=UTC)
 WIDTHS = [80, 100, 120, 140, 160]
@@ -302,15 +302,13 @@ def test_on_a_terminal_an_id_is_on_one_line(fake: FakeCoordinator, qgjob: Comman
     qgjob("submit", *COMMON, "--test=tests/checkout/payment/onboarding.spec.js", "--require=platform=android")
     job_id = next(iter(fake.jobs))
     controller, terminal = pty.openpty()
-    done = subprocess.run(
-        [*QGJOB, "list", "--org-id=acme"],
-        stdout=terminal, stderr=subprocess.PIPE, check=False, timeout=30,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": width},
-    )  # fmt: skip
-    os.close(terminal)
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": width}
+    with os.fdopen(terminal, "wb") as stdout:
+        listing = Running(Path.cwd(), ("list", "--org-id=acme"), environment, stdout=stdout)
+        _, err = listing.communicate(timeout=30)
     shown = re.sub(r"\x1b\[[0-9;]*m", "", os.read(controller, 1_000_000).decode())
     os.close(controller)
-    assert done.returncode == 0, done.stderr
+    assert listing.returncode == 0, err
     assert [line.split()[0] for line in shown.splitlines()] == ["JOB", job_id]
 
 

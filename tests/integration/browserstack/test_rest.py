@@ -18,9 +18,9 @@ from qgjob_agent.devices.browserstack.errors import (
 )
 from qgjob_agent.devices.browserstack.plan import Plan
 from qgjob_agent.devices.browserstack.rest import TRIES, Rest
+from tests.fakes import waiting
 from tests.fakes.browserstack.account import KEY, USER
 from tests.fakes.browserstack.server import BrowserStack
-from tests.fakes.waiting import DEADLINE_SECONDS
 from tests.integration.browserstack.lab import OnItsWay, Waits, rest_of, unsaid
 
 CAPABILITIES = {"platformName": "android", "appium:app": "bs://none", "bstack:options": {"deviceName": "Pixel"}}
@@ -54,7 +54,7 @@ async def test_a_request_for_a_session_is_told_to_be_on_its_way_before_it_is_ans
     rest, on_its_way = rest_of(cloud), OnItsWay()
     cloud.account.control.session_seconds = 60.0
     beginning = asyncio.create_task(rest.begin_session(f"{cloud.hub}/session", CAPABILITIES, 120.0, on_its_way))
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with asyncio.timeout(waiting.DEADLINE_SECONDS):
         await on_its_way.out.wait()
     assert not beginning.done()
     beginning.cancel()
@@ -86,7 +86,7 @@ async def test_what_a_proxy_is_asked_for_is_no_session(monkeypatch: pytest.Monke
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
     rest, on_its_way = Rest(Account(USER, KEY), "https://api.example"), OnItsWay(may_go=False)
     beginning = asyncio.create_task(rest.begin_session("https://hub.example/session", CAPABILITIES, 60.0, on_its_way))
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with asyncio.timeout(waiting.DEADLINE_SECONDS):
         await asked.wait()
     for _ in range(20):
         await asyncio.sleep(0)

@@ -17,10 +17,11 @@ from qgjob_agent.devices.browserstack.errors import CloudAwayError, UnheardError
 from qgjob_agent.devices.browserstack.sessions import wanted
 from qgjob_agent.devices.cloud import Asked, SessionRefusedError
 from qgjob_agent.runners.appwright.cloud import Desk
+from tests.fakes import waiting
 from tests.fakes.browserstack import account
 from tests.fakes.browserstack.account import KEY, USER
 from tests.fakes.browserstack.server import BrowserStack
-from tests.fakes.waiting import DEADLINE_SECONDS, until
+from tests.fakes.waiting import until
 from tests.integration.browserstack.lab import DEVICE, Told, Waits, assignment, provider_of
 
 PASSED, FAILED = (Finished(x, 1, 2, 1, error=None) for x in (Outcome.PASSED, Outcome.TEST_FAILED))
@@ -237,7 +238,7 @@ async def test_a_look_waits_for_no_answer_of_a_start(
     cloud.account.control.session_seconds = 60.0
     beginning = asyncio.create_task(provider.cloud.begin(asked()))
     await until(lambda: cloud.account.running, "the session")
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with asyncio.timeout(waiting.DEADLINE_SECONDS):
         await provider._gate.look()
     beginning.cancel()
     await asyncio.gather(beginning, return_exceptions=True)
@@ -259,7 +260,7 @@ async def test_a_start_that_is_lost_on_its_way_keeps_nobody_out(
     monkeypatch.setattr(provider._rest, "begin_session", breaks)
     with pytest.raises(SessionRefusedError, match="a broken connection"):
         await provider.cloud.begin(asked())
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with asyncio.timeout(waiting.DEADLINE_SECONDS):
         await provider._gate.look()
     await provider.close()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from qgjob_agent.devices.browserstack.errors import CloudAwayError
 from qgjob_agent.devices.browserstack.unheard import Unheard
-from tests.fakes.waiting import DEADLINE_SECONDS
+from tests.fakes import waiting
 
 
 class Scene:
@@ -38,7 +38,7 @@ class Scene:
     error = info
 
     async def all_over(self) -> None:
-        async with asyncio.timeout(DEADLINE_SECONDS):
+        async with asyncio.timeout(waiting.DEADLINE_SECONDS):
             await self.over.wait()
 
 

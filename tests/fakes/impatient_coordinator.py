@@ -1,6 +1,6 @@
-"""A coordinator that cuts a reader who takes nothing for SECONDS: `python impatient_coordinator.py SECONDS`.
+"""A coordinator that cuts a reader who takes nothing for SECONDS. The product waits a minute, which is no setting.
 
-The product waits a minute, which is no setting.
+python -m tests.fakes.impatient_coordinator SECONDS
 """
 
 from __future__ import annotations

@@ -27,6 +27,8 @@ IMPORTED = {
         "qgjob_coordinator.app",
         "qgjob_coordinator.processes.member",
         "pydantic.v1",  # FastAPI wants it for its first route
+        "uvicorn.lifespan.on",  # and these are wanted when it begins to serve
+        "uvicorn.protocols.http.auto",
     ),
     "qgjob_agent": ("qgjob_agent.app",),
     "tests.fakes.qgjob_command": (

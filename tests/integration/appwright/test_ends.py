@@ -15,26 +15,6 @@ from tests.integration.appwright.files import HEAD, SOUND, TWO, outcomes, start,
 from tests.integration.appwright.lab import DEVICE
 
 
-async def test_an_attempt_that_is_cancelled_before_its_turn_never_begins(make_lab: MakeLab, tmp_path: Path) -> None:
-    mark, go, touched = tmp_path / "runs", tmp_path / "go", tmp_path / "touched"
-    touching = HEAD + f'test("touches", async () => {{ fs.writeFileSync({str(touched)!r}, ""); }});\n'
-    lab = await make_lab(
-        {"a.spec.ts": waiting(mark, f"fs.existsSync({str(go)!r})"), "b.spec.ts": touching, "c.spec.ts": SOUND}
-    )
-    start(lab, "a.spec.ts", "b.spec.ts", "c.spec.ts")
-    await until(mark.exists, "the first file's test")
-    assert lab.runner is not None
-    lab.runner.kill("b", DeathCause.REVOKED, 5.0)
-    assert lab.told.killed("b") == (DeathCause.REVOKED, False)
-    go.touch()
-    await lab.ended("a", "b", "c")
-    assert outcomes(lab, "a", "c") == [Outcome.PASSED, Outcome.PASSED]
-    assert not touched.exists()
-    assert not lab.told.begun("b")
-    await until(lab.idle, "the end of the run")
-    assert len(list((tmp_path / "executions").iterdir())) == 1  # no fresh process was needed
-
-
 async def test_cancels_at_any_moment_and_what_was_taken_back_has_never_begun(make_lab: MakeLab, tmp_path: Path) -> None:
     """The files are short, so that cancels meet each moment of their lives; who has an attempt is always settled."""
     random = Random(5)  # noqa: S311 - not for secrets
@@ -86,31 +66,40 @@ async def test_the_time_limit_is_each_attempts_own_and_holds_without_the_daemon(
     assert outcomes(lab, "a", "b", "c") == [Outcome.PASSED, Outcome.TIMED_OUT, Outcome.PASSED]
 
 
-async def test_the_next_daemon_tells_what_ended_once_and_adopts_what_runs(make_lab: MakeLab, tmp_path: Path) -> None:
-    mark, go = tmp_path / "runs", tmp_path / "go"
+async def test_the_next_daemon_tells_what_ended_once_and_adopts_what_runs_and_what_was_cancelled_never_begins(
+    make_lab: MakeLab, tmp_path: Path
+) -> None:
+    mark, go, touched = tmp_path / "runs", tmp_path / "go", tmp_path / "touched"
     waits = waiting(mark, f"fs.existsSync({str(go)!r})")
-    lab = await make_lab({"a.spec.ts": SOUND, "b.spec.ts": waits, "c.spec.ts": SOUND, "d.spec.ts": SOUND})
-    start(lab, "a.spec.ts", "b.spec.ts", "c.spec.ts", "d.spec.ts")
+    touching = HEAD + f'test("touches", async () => {{ fs.appendFileSync({str(touched)!r}, "x"); }});\n'
+    files = {"a": SOUND, "b": waits, "c": touching, "d": touching, "e": SOUND}
+    lab = await make_lab({f"{name}.spec.ts": text for name, text in files.items()})
+    start(lab, *(f"{name}.spec.ts" for name in files))
     assert lab.runner is not None
     lab.runner.start(DEVICE, [lab.job("a.spec.ts", number=2)])  # waits behind the others
     await until(lambda: mark.exists() and lab.told.begun("b"), "the second file's test")
     assert outcomes(lab, "a") == [Outcome.PASSED]
+    lab.runner.kill("d", DeathCause.REVOKED, 5.0)
+    assert lab.told.killed("d") == (DeathCause.REVOKED, False)
     await lab.die()
     run = lab.runner._lines[DEVICE.device_id][0]
     assert run.execution.take_back(2, DeathCause.REVOKED)  # as if it had died before it could tell that
     await lab.begin()
-    recovery = await lab.runner.recover({"a"})
+    recovery = await lab.runner.recover({"a", "d"})
     assert [(x.assignment.token, x.started_at_ms > 0) for x in recovery.attempts] == [
         ("b", True),
         ("c", False),
-        ("d", False),
+        ("e", False),
         ("a2", False),
     ]
     go.touch()
-    await lab.ended("a", "b", "c", "d", "a2")
-    assert outcomes(lab, "a", "b", "d", "a2") == [Outcome.PASSED] * 4
+    await lab.ended(*files, "a2")
+    assert outcomes(lab, "a", "b", "e", "a2") == [Outcome.PASSED] * 4
     assert lab.told.killed("c") == (DeathCause.REVOKED, False)
-    for token in ("a", "b", "c", "d", "a2"):
+    assert not touched.exists()
+    assert not lab.told.begun("d")
+    assert len(list((tmp_path / "executions").iterdir())) == 2  # of the two groups: no fresh process was needed
+    for token in (*files, "a2"):
         lab.runner.settled(token)
         lab.runner.told(token)
     await until(lab.idle, "the end of the runs")

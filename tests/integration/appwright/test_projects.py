@@ -25,7 +25,6 @@ def host(suite: Path, **changed: str) -> Host:
 @pytest.mark.parametrize(
     ("changed", "level", "found"),
     [
-        ({}, Level.OK, "/suite/appwright.config.ts has android"),
         (
             {"APPWRIGHT_PROJECTS_IOS": "sims"},
             Level.PROBLEM,

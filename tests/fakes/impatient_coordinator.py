@@ -1,6 +1,6 @@
-"""A coordinator that cuts a reader who takes nothing for SECONDS. The product waits a minute, which is no setting.
+"""A coordinator that cuts a reader who takes nothing for SECONDS: `python impatient_coordinator.py SECONDS`.
 
-python -m tests.fakes.impatient_coordinator SECONDS
+The product waits a minute, which is no setting.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A coordinator of a later version of the agents' stream: `python -m tests.fakes.later_coordinator VERSION`.
+"""A coordinator of a later version of the agents' stream: `python later_coordinator.py VERSION`.
 
 What else a later version would change is not known; what it may not change is that it takes the version before its own.
 """

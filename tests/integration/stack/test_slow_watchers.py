@@ -58,7 +58,7 @@ async def how_it_ended(call: Any) -> grpc.aio.AioRpcError:
 async def test_watchers_that_read_nothing_are_cut_and_cost_no_memory(tmp_path: Path) -> None:
     stack = Stack(tmp_path, coordinators=1, agents=(), times=PATIENT)
     coordinator = stack.coordinators[0]
-    coordinator._command = [sys.executable, "-m", impatient_coordinator.__name__, str(CUT_SECONDS)]
+    coordinator._command = [sys.executable, "-P", impatient_coordinator.__file__, str(CUT_SECONDS)]
     try:
         await stack.start()
         async with (

@@ -26,7 +26,7 @@ async def coordinator(folder: Path, version: int | None) -> AsyncIterator[tuple[
     """One that speaks this version of the stream; None is today's."""
     stack = Stack(folder, coordinators=1, agents=(), times=record.TIMES)
     if version is not None:
-        stack.coordinators[0]._command = [sys.executable, "-m", later_coordinator.__name__, str(version)]
+        stack.coordinators[0]._command = [sys.executable, "-P", later_coordinator.__file__, str(version)]
     await stack.start()
     try:
         async with stack.client() as client:

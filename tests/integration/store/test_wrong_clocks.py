@@ -39,7 +39,7 @@ class Shifted(CoordinatorProcess):
         (self.folder / "next").rename(self.folder / "shift")
 
     def command(self) -> list[str]:
-        return [sys.executable, "-m", shifted_clock.__name__, str(self.folder / "shift")]
+        return [sys.executable, "-P", shifted_clock.__file__, str(self.folder / "shift")]
 
 
 async def test_a_coordinator_whose_clock_is_wrong_ends_begins_and_removes_nothing_early(

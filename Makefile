@@ -95,8 +95,8 @@ mutants: $(STAMP)  ## Switch every rule of the catalogue off in turn, and say wh
 bench: $(STAMP)  ## Measure, print a table, write bench/out/latest.json
 	$(BIN)/python -m bench $(ARGS)
 
-check-model: $(STAMP)  ## Search the protocol's model and its mutants with spin (FULL=1: the large searches too)
-	$(BIN)/python tools/model.py $(if $(FULL),--full) $(ARGS)
+check-model:  ## Search the protocol's model and its mutants with spin (FULL=1: the large searches too)
+	$(PYTHON) tools/model.py $(if $(FULL),--full) $(ARGS)
 
 .PHONY: bench-scheduling
 bench-scheduling: $(STAMP)  ## Simulate workloads under the policy and baselines, print a table, write bench/out/scheduling.*

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,10 +27,22 @@ def asked(number: int = 1) -> Asked:
     return Asked(f"run/{number}", 0, DEVICE, assignment(), {})
 
 
+async def refused(cloud: BrowserStack, provider: under_test.BrowserStackDevices, why: str) -> None:
+    """A session for which the account is refused."""
+    cloud.account.control.refuse["wd/hub/session"] = [403]
+    with pytest.raises(SessionRefusedError, match=why):
+        await provider.cloud.begin(asked())
+
+
+async def seen(provider: under_test.BrowserStackDevices, what: Callable[[], bool]) -> bool:
+    """Whether another look shows that."""
+    await provider._look()
+    return what()
+
+
 async def looked(provider: under_test.BrowserStackDevices, sink: Told) -> bool:
     """Whether all devices are good after another look."""
-    await provider._look()
-    return not any(sink.now().values())
+    return await seen(provider, lambda: not any(sink.now().values()))
 
 
 async def test_as_many_devices_are_good_as_the_plan_has_free_and_the_others_say_why(
@@ -59,6 +74,7 @@ async def test_a_device_whose_session_has_ended_is_good_until_a_look_that_follow
 ) -> None:
     """The last look counted that session: by it the device would be bad until the next one, after each test."""
     monkeypatch.setattr(under_test, "COUNTED_SECONDS", 0.0)
+    monkeypatch.setattr(under_test, "APART_SECONDS", 0.0)
     sink, control = Told(), cloud.account.control
     control.most = 1
     provider = provider_of(cloud, sink, tmp_path, look_seconds=600.0)
@@ -76,10 +92,68 @@ async def test_a_device_whose_session_has_ended_is_good_until_a_look_that_follow
     await provider.close()
 
 
+class Clock:
+    """The provider's clock, which goes on when the test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(under_test, "monotonic_seconds", lambda: self.now)
+
+
+async def test_a_session_that_ended_just_before_a_look_is_looked_for_again_and_its_device_is_good_meanwhile(
+    cloud: BrowserStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look that one end causes may count another session, which ended after that one."""
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr(under_test, "COUNTED_SECONDS", 1 / 64)
+    monkeypatch.setattr(under_test, "APART_SECONDS", 0.0)
+    sink, control = Told(), cloud.account.control
+    provider = provider_of(cloud, sink, tmp_path, look_seconds=600.0)
+    await provider.start()
+    await until(lambda: len(sink.now()) == 2, "the devices")
+    ended, later = asked(), replace(asked(2), device=replace(DEVICE, device_id="lab.browserstack-2"))
+    for each in (ended, later):
+        provider.cloud.found(each)
+    control.foreign = 2
+    assert await looked(provider, sink)
+    control.foreign = 1  # the second one is counted still
+    looks = cloud.account.asked["plan.json"]
+    provider.cloud.over(ended)
+    clock.now += 1 / 64
+    provider.cloud.over(later)
+    await until(lambda: cloud.account.asked["plan.json"] > looks + 1, "looks")
+    assert sink.now() == {"browserstack-1": None, "browserstack-2": None}
+    clock.now += 1 / 64
+    full = {"browserstack-1": None, "browserstack-2": FULL.format(1, 2)}
+    await until(lambda: sink.now() == full, lambda: f"it is somebody else's: {sink.now()}")
+    await provider.close()
+
+
+async def test_a_look_that_the_end_of_a_session_causes_is_some_time_after_the_one_before(
+    cloud: BrowserStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sessions may end all the time, and others ask with the same account, which may ask so much in all."""
+    monkeypatch.setattr(under_test, "COUNTED_SECONDS", 0.0)
+    monkeypatch.setattr(under_test, "APART_SECONDS", 0.5)
+    sink = Told()
+    provider = provider_of(cloud, sink, tmp_path, look_seconds=600.0)
+    began = monotonic_seconds()
+    await provider.start()
+    await until(lambda: len(sink.now()) == 2, "the devices")
+    looks = cloud.account.asked["plan.json"]
+    provider.cloud.found(asked())
+    provider.cloud.over(asked())
+    await until(lambda: cloud.account.asked["plan.json"] > looks, "the look")
+    assert monotonic_seconds() - began >= 0.5
+    await provider.close()
+
+
 async def test_a_smaller_plan_takes_away_no_device_on_which_a_test_may_run(
     cloud: BrowserStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What runs on a device that is lost is killed. A test goes on for a while when its session is over."""
+    monkeypatch.setattr(under_test, "COUNTED_SECONDS", 0.0)
+    monkeypatch.setattr(under_test, "APART_SECONDS", 0.0)
     monkeypatch.setattr(under_test, "UNUSED_SECONDS", 0.0)
     sink, control = Told(), cloud.account.control
     provider = provider_of(cloud, sink, tmp_path)
@@ -102,6 +176,28 @@ async def test_a_smaller_plan_takes_away_no_device_on_which_a_test_may_run(
     await provider.close()
 
 
+async def test_a_smaller_plan_takes_away_no_device_in_the_middle_of_its_installation(
+    cloud: BrowserStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upload may take longer than a device may be of no use."""
+    monkeypatch.setattr(under_test, "UNUSED_SECONDS", 0.0)
+    sink, control = Told(), cloud.account.control
+    provider = provider_of(cloud, sink, tmp_path)
+    await provider.start()
+    await until(lambda: len(sink.now()) == 2, "the devices")
+    control.upload_seconds = 600.0
+    provider.install(assignment())
+    control.most = 0
+    await until(lambda: sink.now() == {"browserstack-1": NONE}, lambda: f"the other one is lost: {sink.now()}")
+    for _ in range(2):
+        await provider._look()
+    assert sink.now() == {"browserstack-1": NONE}
+    provider.cancel_install("t1")
+    await until(lambda: not sink.now(), lambda: f"{sink.now()}")
+    assert sink.of(InstallEnded)[0].cancelled
+    await provider.close()
+
+
 async def test_an_account_that_is_refused_makes_its_devices_bad_until_it_is_not(
     cloud: BrowserStack, tmp_path: Path
 ) -> None:
@@ -118,25 +214,33 @@ async def test_an_account_that_is_refused_makes_its_devices_bad_until_it_is_not(
     await provider.close()
 
 
-async def test_an_account_that_is_refused_for_a_session_makes_its_devices_bad_until_a_look_succeeds(
-    cloud: BrowserStack, tmp_path: Path
+async def test_an_account_that_is_refused_for_a_session_makes_its_devices_bad_for_a_minute_whatever_a_look_shows(
+    cloud: BrowserStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The end of that session causes a look, which succeeds: what may not begin sessions may look at the plan."""
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr(under_test, "COUNTED_SECONDS", 0.0)
+    monkeypatch.setattr(under_test, "APART_SECONDS", 0.0)
     sink = Told()
     provider = provider_of(cloud, sink, tmp_path, look_seconds=600.0)
     await provider.start()
     await until(lambda: len(sink.now()) == 2, "the devices")
-    cloud.account.control.refuse["wd/hub/session"] = [403]
-    with pytest.raises(SessionRefusedError, match="HTTP 403"):
-        await provider.cloud.begin(asked())
+    await refused(cloud, provider, "HTTP 403")
+    looks = cloud.account.asked["plan.json"]
+    await until(lambda: cloud.account.asked["plan.json"] > looks, "the look")
+    clock.now += under_test.REFUSED_SECONDS - 1
+    await provider._look()
     assert ["HTTP 403" in (why or "") for why in sink.now().values()] == [True, True]
-    await until(lambda: looked(provider, sink), lambda: f"{sink.now()}")
+    clock.now += 1
+    await until(lambda: seen(provider, lambda: None in sink.now().values()), lambda: f"{sink.now()}")
     await provider.close()
 
 
-async def test_a_plan_that_is_used_up_makes_its_devices_bad_for_a_while_whatever_a_look_shows(
+async def test_a_plan_that_is_used_up_makes_its_devices_bad_for_ten_minutes_whatever_a_look_shows(
     cloud: BrowserStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A look shows sessions that are free, and each job that is given to them is lost."""
+    clock = Clock(monkeypatch)
     sink = Told()
     provider = provider_of(cloud, sink, tmp_path, look_seconds=600.0)
     await provider.start()
@@ -144,10 +248,65 @@ async def test_a_plan_that_is_used_up_makes_its_devices_bad_for_a_while_whatever
     cloud.account.control.spent = True
     with pytest.raises(SessionRefusedError, match="testing time expired"):
         await provider.cloud.begin(asked())
+    cloud.account.control.spent = False
+    await refused(cloud, provider, "HTTP 403")  # what came at the same time makes that no shorter
+    clock.now += under_test.SPENT_SECONDS - 1
     await provider._look()
     assert ["testing time expired" in (why or "") for why in sink.now().values()] == [True, True]
-    later = monotonic_seconds() + under_test.SPENT_SECONDS
-    monkeypatch.setattr(under_test, "monotonic_seconds", lambda: later)
+    clock.now += 1
+    await until(lambda: seen(provider, lambda: None in sink.now().values()), lambda: f"{sink.now()}")
+    await provider.close()
+
+
+async def held(cloud: BrowserStack, sink: Told, clock: Clock, folder: Path) -> under_test.BrowserStackDevices:
+    """A provider with three devices, at the end of the time for which they were bad since a session was refused."""
+    cloud.account.control.most = 3
+    provider = provider_of(cloud, sink, folder, look_seconds=600.0)
+    await provider.start()
+    await until(lambda: len(sink.now()) == 3, "the devices")
+    await refused(cloud, provider, "HTTP 403")
+    clock.now += under_test.REFUSED_SECONDS
+    await until(lambda: seen(provider, lambda: None in sink.now().values()), lambda: f"{sink.now()}")
+    return provider
+
+
+async def test_after_such_a_time_one_device_tries_a_session_and_the_others_are_good_when_that_has_begun(
+    cloud: BrowserStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the account is refused still that costs one job, and not one for each device."""
+    sink, clock = Told(), Clock(monkeypatch)
+    provider = await held(cloud, sink, clock, tmp_path)
+    first, *others = sink.now().values()
+    assert first is None
+    assert ["one session is tried" in (why or "") and "HTTP 403" in (why or "") for why in others] == [True, True]
+    await refused(cloud, provider, "HTTP 403")
+    assert ["HTTP 403" in (why or "") for why in sink.now().values()] == [True, True, True]
+    clock.now += under_test.REFUSED_SECONDS
+    provider.cloud.found(replace(asked(2), device=replace(DEVICE, device_id="lab.browserstack-2")))  # runs since before
+    await until(lambda: seen(provider, lambda: not provider._gate.starts.pending), "looks that count all")
+    *good, last = sink.now().values()
+    assert (good, "one session is tried" in (last or "")) == ([None, None], True)
+    cloud.account.control.session_seconds = 600.0
+    trial = asyncio.create_task(provider.cloud.begin(asked()))
+    await until(lambda: DEVICE.device_id in provider.cloud.busy, "the request")
+    assert not await looked(provider, sink)
+    trial.cancel()
+    await asyncio.gather(trial, return_exceptions=True)
+    cloud.account.control.session_seconds = 0.0
+    await provider.cloud.begin(asked())
+    clock.now += 1
+    await until(lambda: looked(provider, sink), lambda: f"{sink.now()}")
+    await provider.close()
+
+
+async def test_no_device_waits_for_long_for_a_session_that_nobody_wants_of_the_one_that_tries(
+    cloud: BrowserStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink, clock = Told(), Clock(monkeypatch)
+    provider = await held(cloud, sink, clock, tmp_path)
+    clock.now += under_test.TRIED_SECONDS - 1
+    assert not await looked(provider, sink)
+    clock.now += 1
     await until(lambda: looked(provider, sink), lambda: f"{sink.now()}")
     await provider.close()
 

@@ -29,10 +29,16 @@ if TYPE_CHECKING:
 SERIAL = "browserstack-"
 COUNTED_SECONDS = 1.0
 """After so long BrowserStack counts a session no more that has ended."""
+APART_SECONDS = 3.0
+"""A look that the end of a session causes comes so long after the one before: others ask with the account too."""
 UNUSED_SECONDS = 600.0
 """A device that the plan has no more is lost when it had no session for so long: what runs on a lost one is killed."""
+REFUSED_SECONDS = 60.0
+"""No device is good for so long after the account was refused for a session, maybe for what a test wished for."""
 SPENT_SECONDS = 600.0
-"""After so long a plan that was used up is tried again, with whatever job comes first."""
+"""And for so long after a plan was used up."""
+TRIED_SECONDS = 60.0
+"""Then one device is good until its session has begun, or for so long where nobody wants one of it."""
 _NOT_PLANNED = "the BrowserStack plan has no such session any more"
 _EXPECTED = (BuildUnresolvedError, BuildAwayError, CloudError)
 
@@ -61,7 +67,8 @@ class BrowserStackDevices:
     """A DeviceProvider. An installation is that the build is uploaded, once for all devices of the account.
 
     Of the devices without a session, as many are good as the plan had free at the last look; the others are bad for as
-    long, and say who uses the plan. One whose session has ended is good until a look that follows at once.
+    long, and say who uses the plan. One whose session has ended is good until a look that must show it, which follows
+    soon. Where a session was refused for the account's sake no device is good for a while, and then one, as a trial.
     """
 
     def __init__(
@@ -76,13 +83,17 @@ class BrowserStackDevices:
         self._apps = Apps(self._rest, builds, uploads, whose, settings.upload_seconds, log)
         pause, calm = settings.pause_seconds, self._rest.calm
         self._gate = Gate(self._rest.plan_now, Starts(), monotonic_seconds, pause, calm=calm)
-        self.cloud = Sessions(settings, self._rest, self._apps, self._gate, self._changed, self._refused, log)
+        self.cloud = Sessions(settings, self._rest, self._apps, self._gate, self._changed, self._hold, log)
         self._devices: dict[str, _Device] = {}  # by id
-        self._used: set[str] = set()  # have a session, or had one since the last look was asked for
-        self._freed = asyncio.Event()  # one of them has none any more
+        self._busy: set[str] = set()  # have a session
+        self._used: set[str] = set()  # have one, or had one that the last look may have counted
+        self._freed_at: dict[str, float] = {}  # when the last session of each ended
+        self._freed = asyncio.Event()  # one of `_used` has no session any more
         self._installations: dict[str, _Installation] = {}  # by token
         self._trouble: str | None = None
-        self._spent, self._spent_until = "", 0.0
+        self._held, self._held_until = "", 0.0  # why no device is good, whatever a look shows
+        self._tried_until = 0.0
+        self._trial: str | None = None  # the only device that is good until then
         self._looking: asyncio.Task[None] | None = None
         self._probes: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -105,15 +116,16 @@ class BrowserStackDevices:
     async def _look_again_and_again(self) -> None:
         while True:
             self._freed.clear()
+            looked_at = monotonic_seconds()
             await self._look()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.look_seconds):
                     await self._freed.wait()
             if self._freed.is_set():
-                await asyncio.sleep(COUNTED_SECONDS)
+                await asyncio.sleep(max(COUNTED_SECONDS, looked_at + APART_SECONDS - monotonic_seconds()))
 
     async def _look(self) -> None:
-        used = self.cloud.busy
+        asked_at = monotonic_seconds()
         try:
             plan = await self._rest.plan(self._gate.look)
         except CloudError as error:
@@ -121,38 +133,51 @@ class BrowserStackDevices:
                 self._log.warning("browserstack_blind", error=str(error))
             self._trouble = str(error)
         else:
-            trouble = self._spent if monotonic_seconds() < self._spent_until else None
+            trouble = self._held if monotonic_seconds() < self._held_until else None
             if trouble is None and (self._trouble is not None or not self._devices):
                 self._log.info("browserstack_sees", running=plan.running, sessions=plan.most)
             self._trouble = trouble
             self._know(min(plan.most, self._settings.sessions or plan.most, MAX_DEVICES))
-            self._used = used
+            self._used = self._busy | {each for each, at in self._freed_at.items() if at > asked_at - COUNTED_SECONDS}
+            if self._used - self._busy:
+                self._freed.set()
+            if self._trial in self._busy and not self._gate.starts.pending:
+                self._tried_until = 0.0  # its session has begun
         self._show()
 
     def _changed(self) -> None:
         """Another session of ours runs, or one fewer, which the last look may have counted."""
-        self._show()
-        if self._used - self.cloud.busy:
+        before, self._busy = self._busy, self.cloud.busy
+        if freed := before - self._busy:
+            self._freed_at |= dict.fromkeys(freed, monotonic_seconds())
             self._freed.set()
+        self._show()
+
+    def _hold(self, error: AccountRefusedError) -> None:
+        """All devices are bad for a while, whatever looks show: the account was refused for a session."""
+        until = monotonic_seconds() + (SPENT_SECONDS if isinstance(error, SpentError) else REFUSED_SECONDS)
+        if until > self._held_until:
+            self._held, self._held_until = str(error), until
+        self._trial, self._tried_until = None, self._held_until + TRIED_SECONDS
+        self._refused(error)
 
     def _refused(self, error: AccountRefusedError) -> None:
-        """All devices are bad until a look succeeds, and where the plan is used up for a while, whatever that shows."""
+        """All devices are bad until a look succeeds."""
         if str(error) != self._trouble:
             self._log.warning("browserstack_refused", error=str(error))
         self._trouble = str(error)
-        if isinstance(error, SpentError):
-            self._spent, self._spent_until = str(error), monotonic_seconds() + SPENT_SECONDS
         self._show()
 
     def _know(self, count: int) -> None:
         """The plan has so many devices. What it has no more stays for a while, and is bad: a test may run there."""
         now = monotonic_seconds()
+        used = self._used | self._busy | {each.device.facts.device_id for each in self._installations.values()}
         planned = {facts.device_id: facts for facts in map(self._facts_of, range(1, count + 1))}
         for device_id, facts in planned.items():
             self._devices.setdefault(device_id, _Device(facts, now))
         for device_id, device in list(self._devices.items()):
             device.planned = device_id in planned
-            if device.planned or device_id in self._used | self.cloud.busy:
+            if device.planned or device_id in used:
                 device.used_at = now
             elif now - device.used_at >= UNUSED_SECONDS:
                 del self._devices[device_id]
@@ -182,12 +207,15 @@ class BrowserStackDevices:
         """Tells what is news of each device."""
         if self._closed:
             return
-        self._used |= self.cloud.busy
+        self._used |= self._busy
         room = self._gate.starts.room
+        others = self._why_others_wait()
         for device in list(self._devices.values()):
             reason = self._trouble
             if not device.planned:
                 reason = reason or _NOT_PLANNED
+            elif reason is None and others is not None and device.facts.device_id not in {self._trial, *self._busy}:
+                reason = others
             elif reason is None and device.facts.device_id not in self._used:
                 reason = None if room > 0 else _full(self._gate.starts)
                 room -= 1
@@ -196,6 +224,16 @@ class BrowserStackDevices:
             if facts != device.told:
                 device.told = facts
                 self._sink.device(DeviceSeen(facts, device.installed))
+
+    def _why_others_wait(self) -> str | None:
+        """Why only one of the devices without a session is good: it tries one after a refusal. None: that is over."""
+        if monotonic_seconds() >= self._tried_until:
+            return None
+        trial = self._devices.get(self._trial or "")
+        if trial is None or not trial.planned:
+            free = (key for key, device in self._devices.items() if device.planned and key not in self._busy)
+            self._trial = next(free, None)
+        return f"one session is tried before others begin: {self._held}"
 
     def probe(self, device_id: str) -> None:
         """Looks at the plan now; ends with DeviceProbed."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,50 @@ async def test_what_a_proxy_is_asked_for_is_no_session(monkeypatch: pytest.Monke
     await rest.close()
     server.close()
     await server.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def one_connection(read: int, says: bytes) -> AsyncIterator[str]:
+    """The address of who reads so many bytes of one connection (-1: all), says that, and closes it."""
+    over = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            await reader.read(read)
+            writer.write(says)
+            writer.close()
+            await writer.wait_closed()
+        over.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with asyncio.timeout(waiting.DEADLINE_SECONDS):
+        await over.wait()
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.parametrize("says", [b"HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n", b"", None])
+async def test_a_session_for_which_a_proxy_opens_no_tunnel_was_not_asked_for(
+    monkeypatch: pytest.MonkeyPatch, says: bytes | None
+) -> None:
+    """It refuses, closes, or says nothing: none can have begun, so that there is none to look for."""
+    async with one_connection(-1 if says is None else 9_000, says or b"") as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+        rest = Rest(Account(USER, KEY), "https://api.example")
+        with pytest.raises(CloudAwayError, match="does not answer for a session: ") as failed:
+            await rest.begin_session("https://hub.example/session", CAPABILITIES, 0.3, unsaid)
+        assert type(failed.value) is CloudAwayError
+        await rest.close()
+
+
+@pytest.mark.parametrize("read", [0, 1, 9_000])
+async def test_a_session_may_have_begun_as_soon_as_its_request_goes_out(read: int) -> None:
+    rest = Rest(Account(USER, KEY), "https://api.example")
+    async with one_connection(read, b"") as hub:
+        with pytest.raises(UnheardError):
+            await rest.begin_session(f"{hub}/session", CAPABILITIES, 10.0, unsaid)
+        await rest.close()
 
 
 async def test_too_many_requests_makes_all_calls_wait_as_long_as_the_answer_asks(cloud: BrowserStack) -> None:

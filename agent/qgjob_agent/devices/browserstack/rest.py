@@ -140,12 +140,15 @@ class Rest:
         Raises NoRoomError where the hub has none, UnheardError where one may have begun all the same.
         """
         body = {"capabilities": {"alwaysMatch": capabilities, "firstMatch": [{}]}}
+        trace = _Trace(on_its_way)
         try:
             timeout = httpx2.Timeout(seconds, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS, write=CONNECT_SECONDS)
-            traced = {"trace": _trace(on_its_way)}
+            traced = {"trace": trace}
             told = await self._once("POST", url, "a session", json=body, timeout=timeout, extensions=traced)
             return answers.begun(told, self._account)
         except CloudError as error:
+            if isinstance(error, UnheardError) and not trace.went_out:
+                raise CloudAwayError(str(error)) from None
             raise answers.not_begun(error) from None
 
     async def end_session(self, url: str) -> None:
@@ -274,19 +277,20 @@ class Rest:
         raise refusal
 
 
-def _trace(on_its_way: OnItsWay) -> Callable[[str, dict[str, Any]], Awaitable[None]]:
-    method = b""  # of the request that is sent: a proxy is asked for a tunnel before
+class _Trace:
+    """Follows a request for a session. A proxy is asked for a tunnel before, with the same trace."""
 
-    async def trace(event: str, info: dict[str, Any]) -> None:
-        nonlocal method
-        if event.endswith(".send_request_headers.started"):
-            method = info["request"].method
-            if method == b"POST" and not on_its_way.may_go():
+    def __init__(self, on_its_way: OnItsWay) -> None:
+        self._on_its_way = on_its_way
+        self.went_out = False  # some of it, so that a session may begin
+
+    async def __call__(self, event: str, info: dict[str, Any]) -> None:
+        if event.endswith(".send_request_headers.started") and info["request"].method == b"POST":
+            if not self._on_its_way.may_go():
                 raise CloudAwayError(f"BrowserStack can't be connected to for a session in {CONNECT_SECONDS:g} s")
-        elif method == b"POST" and event.endswith(".send_request_body.complete"):
-            on_its_way.sent()
-
-    return trace
+            self.went_out = True
+        elif self.went_out and event.endswith(".send_request_body.complete"):
+            self._on_its_way.sent()
 
 
 def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:

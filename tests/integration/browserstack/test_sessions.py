@@ -13,6 +13,8 @@ import pytest
 from qgjob_agent.core.values import Finished, Outcome
 from qgjob_agent.devices.app import AppUnknownError
 from qgjob_agent.devices.browserstack import gate as gate_module
+from qgjob_agent.devices.browserstack import sessions as sessions_module
+from qgjob_agent.devices.browserstack import unheard as unheard_module
 from qgjob_agent.devices.browserstack.errors import CloudAwayError, UnheardError
 from qgjob_agent.devices.browserstack.sessions import wanted
 from qgjob_agent.devices.cloud import Asked, SessionRefusedError
@@ -317,6 +319,22 @@ async def test_a_start_whose_answer_is_lost_counts_no_longer_than_one_may_take(
     await provider.close()
 
 
+async def test_answers_that_are_lost_in_one_moment_leave_each_session_its_next_try(
+    cloud: BrowserStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of them began, which only the end of the search would tell: that is later than a session waits for room."""
+    monkeypatch.setattr(unheard_module, "UNHEARD_COUNT_SECONDS", 0.5)
+    provider = provider_of(cloud, Told(), tmp_path, wait_seconds=10.0, session_seconds=600.0)
+    control = cloud.account.control
+    await provider.cloud.app(assignment(), DEVICE)
+    control.most, control.refuse["wd/hub/session"] = 3, [502] * 3
+    begun = await asyncio.gather(*(provider.cloud.begin(asked(f"run/{n}")) for n in range(3)))
+    assert {each.session_id for each in begun} == set(cloud.account.sessions)
+    assert cloud.heads.count("POST /wd/hub/session") == 6
+    assert cloud.account.violations == 0
+    await provider.close()
+
+
 async def test_a_start_that_fails_inside_leaves_its_device_and_its_place_free(
     cloud: BrowserStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -376,6 +394,69 @@ async def test_a_plan_that_others_fill_is_waited_for_however_often_the_hub_says_
     assert (await provider.cloud.begin(asked())).session_id in cloud.account.sessions
     assert (left, cloud.account.running) == ([], 1)
     assert not [head for head in cloud.heads if "builds" in head], "none may have begun, so none is looked for"
+    await provider.close()
+
+
+def refuses_for_room(cloud: BrowserStack) -> None:
+    """The hub says that it has no room, whatever the plan shows."""
+    answer = cloud._answer
+
+    async def refuse(method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, list[str], bytes]:
+        if path == "/wd/hub/session":
+            return 400, [], json.dumps({"value": {"message": "parallelism is no capability"}}).encode()
+        return await answer(method, path, headers, body)
+
+    cloud._answer = refuse  # type: ignore[method-assign]
+
+
+async def test_a_hub_that_refuses_for_want_of_room_is_asked_ever_more_rarely(
+    cloud: BrowserStack, tmp_path: Path
+) -> None:
+    provider = provider_of(cloud, Told(), tmp_path, wait_seconds=2.0, pause_seconds=0.05)
+    await provider.cloud.app(assignment(), DEVICE)
+    cloud.account.control.most = 100
+    refuses_for_room(cloud)
+    with pytest.raises(SessionRefusedError, match="parallelism is no capability"):
+        await provider.cloud.begin(asked())
+    assert 3 <= cloud.heads.count("POST /wd/hub/session") <= 15, "not every 0.05 s"
+    await provider.close()
+
+
+async def test_the_pause_between_refusals_for_want_of_room_has_a_bound(
+    cloud: BrowserStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the plan has free by then is another's soon."""
+    monkeypatch.setattr(sessions_module, "LONGEST_PAUSE_SECONDS", 0.01)
+    provider = provider_of(cloud, Told(), tmp_path, wait_seconds=600.0, pause_seconds=0.01)
+    await provider.cloud.app(assignment(), DEVICE)
+    cloud.account.control.most = 100
+    refuses_for_room(cloud)
+    beginning = asyncio.create_task(provider.cloud.begin(asked()))
+    await until(lambda: cloud.heads.count("POST /wd/hub/session") > 20, "many tries")
+    beginning.cancel()
+    await asyncio.gather(beginning, return_exceptions=True)
+    await provider.close()
+
+
+@pytest.mark.parametrize("longest", [0.0, 15.0])
+async def test_who_was_alone_and_refused_for_want_of_room_is_told_of_no_other_session_and_of_no_full_plan(
+    cloud: BrowserStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longest: float
+) -> None:
+    """The last look showed room: another one of this agent, in a pause of this session."""
+    monkeypatch.setattr(sessions_module, "LONGEST_PAUSE_SECONDS", longest)
+    provider = provider_of(cloud, Told(), tmp_path, wait_seconds=2.0, pause_seconds=1.2)
+    await provider.cloud.app(assignment(), DEVICE)
+    cloud.account.control.most = 100
+    refuses_for_room(cloud)
+    beginning = asyncio.create_task(provider.cloud.begin(asked()))
+    await until(lambda: cloud.heads.count("POST /wd/hub/session") == 2, "its last try")
+    await until(lambda: provider._gate.starts.room == 0, "the refusal")
+    while not beginning.done():
+        await provider._gate.look()
+        await asyncio.sleep(0.01)
+    with pytest.raises(SessionRefusedError) as refused:
+        await beginning
+    assert str(refused.value) == "BrowserStack refuses a session (HTTP 400: parallelism is no capability)"
     await provider.close()
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
+from qgjob_agent.devices.browserstack import unheard as unheard_module
 from qgjob_agent.devices.browserstack.errors import CloudAwayError
 from qgjob_agent.devices.browserstack.unheard import Unheard
 from tests.fakes import waiting
@@ -55,6 +58,19 @@ async def test_what_does_not_show_is_looked_for_so_long_and_told_with_the_reason
         scene = Scene(0.02, found)  # type: ignore[arg-type]
         await scene.all_over()
         assert [fields["error"] for _, fields in scene.told] == [why]
+
+
+async def test_one_that_does_not_show_soon_is_looked_for_still_and_has_no_place_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(unheard_module, "UNHEARD_COUNT_SECONDS", 0.01)
+    scene = Scene(60.0, [])
+    await scene.all_over()
+    assert scene.told == [], "the search goes on"
+    scene.over.clear()
+    scene.found = ["a1"]
+    await scene.all_over()
+    assert scene.ended == ["a1"]
 
 
 async def test_a_fault_of_the_agents_is_told_and_keeps_no_place() -> None:

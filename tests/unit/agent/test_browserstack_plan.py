@@ -340,6 +340,62 @@ async def test_who_is_not_served_for_those_before_him_is_told_of_no_full_plan() 
         await gate.enter("b", 0.05)
 
 
+async def test_who_was_alone_is_told_of_no_others_before_him() -> None:
+    """Another look shows room in the moment in which he stops waiting."""
+    plan = Plan(5, 5)
+
+    async def ask() -> Plan:
+        return plan
+
+    async def pause(_: float) -> None:
+        nonlocal plan
+        plan = Plan(4, 5)
+        await gate.look()
+        await asyncio.Event().wait()
+
+    gate = Gate(ask, Starts(), lambda: 0.0, 0.0, pause)
+    with pytest.raises(NoTurnError, match=r"had a free session only at the end of 0\.05 s$") as refused:
+        await gate.enter("a", 0.05)
+    assert refused.value.room
+
+
+async def test_who_waits_for_another_one_in_its_pause_is_told_so() -> None:
+    plan = Plan(5, 5)
+
+    async def ask() -> Plan:
+        return plan
+
+    async def pause(_: float) -> None:
+        await asyncio.Event().wait()
+
+    gate = Gate(ask, Starts(), lambda: 0.0, 0.0, pause)
+    first = asyncio.create_task(gate.enter("a", 60.0))
+    await passes()
+    plan = Plan(4, 5)
+    await gate.look()
+    with pytest.raises(NoTurnError, match=r"other sessions of this agent were before this one") as refused:
+        await gate.enter("b", 0.05)
+    assert not refused.value.room
+    first.cancel()
+
+
+async def test_nobody_is_told_to_end_what_others_run_where_the_plan_showed_free_sessions() -> None:
+    """What was begun here, and not answered, keeps them."""
+
+    async def ask() -> Plan:
+        return Plan(0, 2)
+
+    gate = Gate(ask, Starts(), lambda: 0.0, 0.0)
+    for key in ("a", "b"):
+        (await gate.enter(key, 60.0)).sent()
+    with pytest.raises(NoTurnError) as refused:
+        await gate.enter("c", 0.05)
+    assert str(refused.value) == (
+        "no session could begin for 0.05 s: the BrowserStack plan shows 0 of 2 that run, and 2 more that were begun "
+        "here, whose beginning was not answered, are counted still"
+    )
+
+
 async def test_what_will_not_pass_is_not_waited_for() -> None:
     async def ask() -> Plan:
         raise AccountRefusedError("the key is wrong")

@@ -21,7 +21,14 @@ _UNTOLD = "BrowserStack has not said what the plan has free"
 
 
 class NoTurnError(Exception):
-    """A session could not begin for too long. The message says why: no room, or a plan that can't be looked at."""
+    """A session could not begin for too long. The message says why: no room, or a plan that can't be looked at.
+
+    `room`: there was some in the end, and nobody before it. Why its last try failed says more, if there was one.
+    """
+
+    def __init__(self, message: str, *, room: bool = False) -> None:
+        super().__init__(message)
+        self.room = room
 
 
 class Start:
@@ -49,7 +56,7 @@ class Start:
         await self._out.wait()
 
     def answered(self) -> None:
-        """The session runs, or has ended, or could not begin."""
+        """The session runs, or has ended, or is taken for one that could not begin."""
         self.sent()
         self._starts.answered(self._key, self._clock())
 
@@ -108,6 +115,7 @@ class Gate:
         told with the rest. Raises NoTurnError, and the errors of `ask` that do not pass.
         """
         answered, failed = self._answered, False
+        others = self._turn.locked()  # have it before this one
         try:
             async with asyncio.timeout(patience_seconds), self._turn:
                 while True:
@@ -124,7 +132,8 @@ class Gate:
                     except CloudAwayError:
                         failed = True
         except TimeoutError:
-            raise NoTurnError(self._why(patience_seconds + waited_seconds, answered)) from None
+            others = others or (self._start is not None and self._start.may_go())
+            raise self._no_turn(patience_seconds + waited_seconds, answered, others=others) from None
 
     @contextlib.asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
@@ -152,17 +161,26 @@ class Gate:
             self._known, self._error = True, None
         self._answered = number
 
-    def _why(self, seconds: float, answered: int) -> str:
+    def _no_turn(self, seconds: float, answered: int, *, others: bool) -> NoTurnError:
         """Why nothing could begin for so long, before which so many looks had been answered."""
         starts, plan = self.starts, self.starts.plan
         blind = self._answered == answered and starts.turn(self._clock()) is Turn.LOOK
         if self._error is not None or blind:
-            return f"{self._error or _UNTOLD}; no session could begin for {seconds:.3g} s"
-        if plan is None or starts.room > 0:
-            return f"other sessions of this agent were before this one for {seconds:.3g} s"
+            return NoTurnError(f"{self._error or _UNTOLD}; no session could begin for {seconds:.3g} s")
+        if plan is None or (starts.room > 0 and others):
+            return NoTurnError(f"other sessions of this agent were before this one for {seconds:.3g} s")
+        if starts.room > 0:
+            why = f"the BrowserStack plan had a free session only at the end of {seconds:.3g} s"
+            return NoTurnError(why, room=True)
+        if plan.free > 0:  # what was begun here alone keeps it
+            return NoTurnError(
+                f"no session could begin for {seconds:.3g} s: the BrowserStack plan shows {plan.running} of {plan.most}"
+                f" that run, and {starts.pending} more that were begun here, whose beginning was not answered, are"
+                " counted still"
+            )
         queued = f", {plan.queued} are queued" if plan.queued else ""
         begun = f", {starts.pending} more were begun here" if starts.pending else ""
-        return (
+        return NoTurnError(
             f"the BrowserStack plan had no free session for {seconds:.3g} s ({plan.running} of {plan.most} run{queued}"
             f"{begun}): end what others run there, or set browserstack.sessions to what is meant for this agent"
         )

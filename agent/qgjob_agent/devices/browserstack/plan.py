@@ -2,7 +2,8 @@
 
 What a plan has free is known only from the last look at it, and others use it too. So a session may begin only if that
 look is fresh, showed room, and what was begun here since leaves some of it: each start counts from the moment it is
-allowed until a later look must have counted it. That errs on the side of waiting, never on that of beginning.
+allowed until a later look must have counted it. That errs on the side of waiting, never on that of beginning. One whose
+answer was lost is taken for answered after a while (see unheard.py): it may never begin, and others wait for its place.
 """
 
 from __future__ import annotations

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from qgjob_agent.devices.browserstack.settings import BrowserStackSettings
     from qgjob_agent.devices.cloud import Asked
 
+LONGEST_PAUSE_SECONDS = 15.0
+"""Between two tries that the hub refuses for want of room: what the plan shows as free it gives to nobody then."""
 MOST_BYTES = 200_000_000
 """Of a video or a log; a longer one is left where it is."""
 _OPTIONS = "bstack:options"
@@ -102,7 +104,8 @@ class Sessions:
     async def begin(self, asked: Asked) -> Begun:
         """See Cloud. Each try waits until the plan has room, and what the plan refuses waits again.
 
-        Patience is for that waiting alone, however long the tries themselves take.
+        Patience is for that waiting alone, however long the tries themselves take. After refusals for want of room it
+        pauses ever longer, in which others have their turn.
         """
         try:
             app = await self.app(asked.assignment, asked.device)
@@ -110,6 +113,7 @@ class Sessions:
             raise SessionRefusedError(str(error)) from error
         patience, waited = self._settings.wait_seconds, 0.0
         starts = tries = 0
+        pause = 0.0  # after the next refusal for want of room; waiting for its turn has one too
         failed = ""  # why the last try did
         while True:
             starts += 1
@@ -120,11 +124,15 @@ class Sessions:
                 waited += monotonic_seconds() - came
                 return await self._try(asked, start, capabilities)
             except NoTurnError as error:
-                why = self._rest.held or str(error)
+                why = self._rest.held or (failed if error.room and failed else str(error))
                 why += f"; the last try: {failed}" if failed not in why else ""
                 raise SessionRefusedError(why) from error
             except NoRoomError as error:
                 failed = str(error)
+                pause = min(pause, max(patience - waited, 0.0) / 2)  # what is left then is for another try
+                await asyncio.sleep(pause)
+                waited += pause
+                pause = min(2 * pause or self._settings.pause_seconds, LONGEST_PAUSE_SECONDS)
             except CloudAwayError as error:
                 failed, tries = str(error), tries + 1
                 if tries >= _TRIES:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from qgjob_agent.devices.browserstack.rest import Rest
 
+UNHEARD_COUNT_SECONDS = 30.0
+"""That one which does not show counts as one that was begun. Longer than a session takes to show in the plan, and well
+below what others wait for room (browserstack.wait_seconds): most of these never began, and theirs would be in vain."""
 _LONGEST_PAUSE_SECONDS = 30.0
 
 
@@ -34,13 +37,18 @@ class Unheard:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def seek(self, build: str, name: str, over: Callable[[], None]) -> None:
-        """Has what begins under this name ended, as soon as it shows. Then, or when that is given up, calls `over`."""
+        """Has what begins under this name ended, as soon as it shows.
+
+        Calls `over` when it counts no more: then, when that is given up, and after UNHEARD_COUNT_SECONDS. Maybe twice.
+        """
         task = asyncio.create_task(self._seek(build, name), name="browserstack_unheard")
         self._tasks.add(task)
-        task.add_done_callback(lambda _: self._done(task, over))
+        late = asyncio.get_running_loop().call_later(UNHEARD_COUNT_SECONDS, over)
+        task.add_done_callback(lambda _: self._done(task, late, over))
 
-    def _done(self, task: asyncio.Task[None], over: Callable[[], None]) -> None:
+    def _done(self, task: asyncio.Task[None], late: asyncio.TimerHandle, over: Callable[[], None]) -> None:
         self._tasks.discard(task)
+        late.cancel()
         over()
         if not task.cancelled() and (error := task.exception()) is not None:
             self._log.error("browserstack_task_failed", task=task.get_name(), exc_info=error)

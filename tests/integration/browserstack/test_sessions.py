@@ -438,12 +438,11 @@ async def test_the_pause_between_refusals_for_want_of_room_has_a_bound(
     await provider.close()
 
 
-@pytest.mark.parametrize("longest", [0.0, 15.0])
 async def test_who_was_alone_and_refused_for_want_of_room_is_told_of_no_other_session_and_of_no_full_plan(
-    cloud: BrowserStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longest: float
+    cloud: BrowserStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last look showed room: another one of this agent, in a pause of this session."""
-    monkeypatch.setattr(sessions_module, "LONGEST_PAUSE_SECONDS", longest)
+    monkeypatch.setattr(sessions_module, "LONGEST_PAUSE_SECONDS", 0.0)
     provider = provider_of(cloud, Told(), tmp_path, wait_seconds=2.0, pause_seconds=1.2)
     await provider.cloud.app(assignment(), DEVICE)
     cloud.account.control.most = 100
